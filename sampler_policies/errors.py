@@ -1,0 +1,35 @@
+"""What is said to a user whose input cannot work.
+
+InputError
+└── (everything a person can mend by writing something else: exit code 2)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """One sentence for one wrong input: the field, the value that it got, and what to write instead.
+
+    Raised before anything is written, so that nothing has to be undone.
+    """
+
+    exit_code = 2
+
+    def __init__(self, field: str, got: object, remedy: str) -> None:
+        self.field = field
+        self.got = got
+        self.remedy = remedy
+        super().__init__(f"{field}: got {got}; {remedy}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'NHITS'?`` for the nearest known word, or the list of all where none is near."""
+    words = sorted(known)
+    lowered = {name.lower(): name for name in words}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {lowered[near[0]]!r}?"
+    return f"write one of {', '.join(words)}."

@@ -1,0 +1,56 @@
+"""What a rule may look at: plain numbers about the data, the space, the budget and the pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The shape of the data. Lengths are in observations, ``horizon`` and ``val_size`` too."""
+
+    n_series: int
+    shortest: int
+    longest: int
+    n_rows: int
+    horizon: int
+    val_size: int
+
+    @property
+    def longest_input(self) -> int:
+        """The longest input for which the shortest series still holds one whole training window."""
+        return self.shortest - self.val_size - self.horizon
+
+    def training_windows(self, input_size: int) -> int:
+        """How many whole windows of ``input_size + horizon`` all series together offer for training."""
+        taken = self.n_series * (self.val_size + self.horizon + input_size - 1)
+        return max(1, self.n_rows - taken)
+
+
+@dataclass(frozen=True)
+class SpaceFacts:
+    """The shape of a search space after encoding."""
+
+    n_parameters: int
+    n_unordered: int
+    is_function: bool = False
+
+    @property
+    def all_ordered(self) -> bool:
+        """Whether every parameter has an order that a model of the objective can use."""
+        return not self.is_function and self.n_unordered == 0
+
+
+@dataclass(frozen=True)
+class BudgetFacts:
+    """How much may be spent, and by how many at once. ``max_steps`` are training steps of one trial."""
+
+    trials: int
+    workers: int
+    max_steps: int
+    val_check_steps: int
+
+    @property
+    def checks(self) -> int:
+        """Validation checks in a trial that nobody stops."""
+        return self.max_steps // self.val_check_steps

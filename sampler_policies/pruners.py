@@ -1,0 +1,49 @@
+"""Rules that choose the pruner, and the pruner that a decision names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+
+from sampler_policies.decision import Decision
+from sampler_policies.facts import BudgetFacts
+from sampler_policies.named import build, find_class
+
+FEWEST_TRIALS = 4
+FEWEST_CHECKS = 3
+REDUCTION_FACTOR = 3
+
+
+def choose_pruner(budget: BudgetFacts, given: str | None, arguments: dict[str, Any]) -> Decision:
+    """Decide which trials are stopped early. ``given`` is the user's own choice, by name, and always wins.
+
+    Raises:
+        InputError: no pruner of that name, or one that does not take these arguments.
+    """
+    if given is not None:
+        decision = Decision("pruner", given, "it was asked for", arguments)
+        build_pruner(decision)
+        return decision
+    if budget.trials < FEWEST_TRIALS:
+        return Decision("pruner", "Nop", f"{budget.trials} trials are too few to compare halves of")
+    if budget.checks < FEWEST_CHECKS:
+        return Decision("pruner", "Nop", f"{budget.checks} checks a trial leave nothing to save")
+    reason = (
+        f"trials that look poor stop after {budget.val_check_steps} of {budget.max_steps} steps or {REDUCTION_FACTOR}, "
+        f"{REDUCTION_FACTOR**2}, ... times as many, and brackets that stop later protect "
+        "slow starters"
+    )
+    # Explicit resources: "auto" would be guessed anew, and differently, by every process (optuna's Hyperband).
+    resources = {"min_resource": budget.val_check_steps, "max_resource": budget.max_steps}
+    return Decision("pruner", "Hyperband", reason, {**resources, "reduction_factor": REDUCTION_FACTOR})
+
+
+def build_pruner(decision: Decision) -> optuna.pruners.BasePruner:
+    """Build the pruner that a decision names.
+
+    Raises:
+        InputError: as `choose_pruner`.
+    """
+    cls = find_class("pruner", decision.choice, optuna.pruners, optuna.pruners.BasePruner)
+    return build("pruner", cls, decision.arguments)

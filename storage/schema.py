@@ -1,0 +1,95 @@
+"""castpool's own tables, beside Optuna's in the same database.
+
+castpool_studies   what a study is made of: spec, identity, plan, data set
+castpool_slots     the trial budget: one row a slot; who holds it, until when, and how it ended
+castpool_workers   who works or worked, and the last beat of each
+castpool_datasets  data sets by the SHA-256 of their bytes
+
+Lock order, everywhere: the study's row, then slots in ascending order, then Optuna's trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+
+from storage.errors import SchemaVersionError
+
+VERSION = 1
+# Any number that nobody else uses: all processes that create tables wait for each other on it.
+ADVISORY_LOCK = 0x63617374706F6F6C
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS castpool_schema (version integer NOT NULL);
+
+CREATE TABLE IF NOT EXISTS castpool_datasets (
+    sha256     text PRIMARY KEY,
+    payload    bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS castpool_studies (
+    study_id   integer PRIMARY KEY REFERENCES studies (study_id) ON DELETE CASCADE,
+    spec       jsonb NOT NULL,
+    identity   jsonb NOT NULL,
+    plan       jsonb NOT NULL,
+    dataset    text NOT NULL REFERENCES castpool_datasets (sha256),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS castpool_workers (
+    worker_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    study_id   integer NOT NULL REFERENCES castpool_studies (study_id) ON DELETE CASCADE,
+    host       text NOT NULL,
+    pid        integer NOT NULL,
+    joined_at  timestamptz NOT NULL DEFAULT now(),
+    last_beat  timestamptz NOT NULL DEFAULT now(),
+    left_at    timestamptz
+);
+CREATE INDEX IF NOT EXISTS castpool_workers_by_study ON castpool_workers (study_id);
+
+CREATE TABLE IF NOT EXISTS castpool_slots (
+    study_id    integer NOT NULL REFERENCES castpool_studies (study_id) ON DELETE CASCADE,
+    slot        integer NOT NULL,
+    attempt     integer NOT NULL DEFAULT 0,
+    params      jsonb,
+    trial_id    integer,
+    worker_id   bigint REFERENCES castpool_workers (worker_id),
+    lease_until timestamptz,
+    ended_at    timestamptz,
+    outcome     text,
+    PRIMARY KEY (study_id, slot)
+);
+CREATE INDEX IF NOT EXISTS castpool_slots_open ON castpool_slots (study_id, slot) WHERE ended_at IS NULL;
+"""
+
+
+def ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> None:
+    """Create what is missing, once, however many processes ask at the same moment.
+
+    Raises:
+        SchemaVersionError: the tables are another castpool's.
+    """
+    if (version := _version(engine)) is None:
+        with engine.begin() as connection:
+            # Held until this transaction ends; Optuna's own connection creates its tables meanwhile.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+            if (version := _version(engine)) is None:
+                create_optuna_tables()
+                connection.execute(text(TABLES))
+                connection.execute(text("INSERT INTO castpool_schema VALUES (:version)"), {"version": VERSION})
+                version = VERSION
+    if version != VERSION:
+        raise SchemaVersionError(
+            f"storage: its tables are of version {version} and this castpool needs {VERSION}; use the castpool that "
+            "made them, or another database."
+        )
+
+
+def _version(engine: Engine) -> int | None:
+    with engine.connect() as connection:
+        if connection.execute(text("SELECT to_regclass('castpool_schema')")).scalar() is None:
+            return None
+        return connection.execute(text("SELECT max(version) FROM castpool_schema")).scalar()

@@ -1,0 +1,83 @@
+"""What a study looks like right now, in one read: for the live table, `castpool status` and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import Engine
+
+from storage import slots
+from storage.engine import patiently
+from storage.slots import SlotCounts
+
+# `deepest` is the last report; infinities and NaN are kept apart from numbers by Optuna's own type columns.
+TRIALS = text("""
+SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AS started_at, t.datetime_complete AS ended_at,
+       v.value, deepest.step, deepest.intermediate_value AS last_value, note.value_json::jsonb AS note,
+       reason.value_json::jsonb #>> '{}' AS reason, s.slot IS NOT NULL AS is_current, s.slot, s.outcome
+  FROM trials t
+  LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.value_type::text = 'FINITE'
+  LEFT JOIN LATERAL (
+        SELECT step, intermediate_value FROM trial_intermediate_values i
+         WHERE i.trial_id = t.trial_id ORDER BY step DESC LIMIT 1) deepest ON true
+  LEFT JOIN trial_user_attributes note ON note.trial_id = t.trial_id AND note.key = 'castpool'
+  LEFT JOIN trial_user_attributes reason ON reason.trial_id = t.trial_id AND reason.key = 'reason'
+  LEFT JOIN castpool_slots s ON s.study_id = t.study_id AND s.trial_id = t.trial_id
+ WHERE t.study_id = :study_id ORDER BY t.number
+""")
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """One attempt. ``is_current`` says that it is its slot's latest; earlier ones were lost or handed back."""
+
+    trial_id: int
+    number: int
+    state: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    value: float | None
+    step: int | None
+    last_value: float | None
+    note: Mapping[str, Any] | None
+    reason: str | None
+    is_current: bool
+    slot: int | None
+    outcome: str | None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The slots, and every attempt in the order of its number."""
+
+    counts: SlotCounts
+    trials: tuple[TrialView, ...]
+
+    @property
+    def best(self) -> TrialView | None:
+        """The complete trial with the lowest value, the earlier of equals."""
+        complete = [own for own in self.trials if own.state == "COMPLETE" and own.value is not None]
+        return min(complete, key=lambda own: (own.value, own.number), default=None)
+
+    @property
+    def default(self) -> TrialView | None:
+        """The attempt that trains the model's own defaults."""
+        return next((own for own in self.trials if own.slot == 0 and own.state == "COMPLETE"), None)
+
+    def ended_as(self, outcome: str) -> int:
+        """Return how many slots ended this way: complete, pruned, diverged or failed."""
+        return sum(own.outcome == outcome for own in self.trials)
+
+
+def take(engine: Engine, study_id: int) -> Snapshot:
+    """Return the study's present state."""
+
+    def read() -> tuple[TrialView, ...]:
+        with engine.connect() as connection:
+            return tuple(TrialView(*row) for row in connection.execute(TRIALS, {"study_id": study_id}))
+
+    return Snapshot(slots.count(engine, study_id), patiently(read))

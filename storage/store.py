@@ -1,0 +1,76 @@
+"""The storage that a process has open: one engine, Optuna's view of it, and the server if it is embedded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from optuna.storages import BaseStorage
+from sqlalchemy.engine import URL, Engine
+
+from storage import schema, trials
+from storage.embedded import EmbeddedServer
+from storage.engine import FIRST_PATIENCE_SECONDS, connect
+from storage.url import parse, redacted
+
+URL_VARIABLE = "CASTPOOL_STORAGE"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open storage. ``trials`` is what Optuna studies are given as their storage."""
+
+    url: URL
+    engine: Engine
+    trials: BaseStorage
+    is_embedded: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The URL without secrets, for people and for `optuna.load_study`."""
+        return redacted(self.url)
+
+
+@contextmanager
+def open_store(
+    url: str | None = None,
+    *,
+    application_name: str = "castpool",
+    patience_seconds: float = FIRST_PATIENCE_SECONDS,
+) -> Iterator[Store]:
+    """Open the storage at ``url``, at ``$CASTPOOL_STORAGE``, or the embedded server, and create its tables.
+
+    Raises:
+        StorageURLError: the URL is not PostgreSQL's.
+        StorageUnreachableError: no server answers within ``patience_seconds``.
+        SchemaVersionError: the tables are another castpool's.
+    """
+    url = url or os.environ.get(URL_VARIABLE) or None
+    if url is not None:
+        with _opened(parse(url), application_name, patience_seconds, is_embedded=False) as store:
+            yield store
+        return
+    with EmbeddedServer() as server:
+        notes = tuple(server.notes)
+        with _opened(parse(server.url), application_name, patience_seconds, is_embedded=True, notes=notes) as store:
+            yield store
+
+
+@contextmanager
+def _opened(
+    url: URL, application_name: str, patience_seconds: float, *, is_embedded: bool, notes: tuple[str, ...] = ()
+) -> Iterator[Store]:
+    engine = connect(url, application_name, patience_seconds)
+    try:
+        schema.ensure(engine, lambda: trials.create_tables(url))
+        optuna_storage = trials.open_trials(url, application_name)
+        try:
+            yield Store(url, engine, optuna_storage, is_embedded, notes)
+        finally:
+            optuna_storage.remove_session()
+            trials.dispose(optuna_storage)
+    finally:
+        engine.dispose()

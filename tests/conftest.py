@@ -1,0 +1,108 @@
+"""What all tests share: one embedded server a test run, a database of its own for each test that asks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL, make_url
+
+from storage.embedded import EmbeddedServer
+from storage.store import Store, open_store
+
+HOME_VARIABLE = "CASTPOOL_TEST_HOME"
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-xdist's workers inherit the variable: all of them share the controller's server.
+    if HOME_VARIABLE not in os.environ:
+        # Not pytest's own temporary folder: as root, the server runs under an account that cannot enter it.
+        folder = tempfile.mkdtemp(prefix="castpool-test-", dir="/tmp")
+        os.chmod(folder, 0o755)
+        os.environ[HOME_VARIABLE] = folder
+        config.stash[OWN_HOME] = folder
+    os.environ["CASTPOOL_HOME"] = os.environ[HOME_VARIABLE]
+    os.environ.pop("CASTPOOL_STORAGE", None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    folder = config.stash.get(OWN_HOME, None)
+    if folder is not None:
+        os.environ.pop(HOME_VARIABLE, None)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+OWN_HOME = pytest.StashKey[str]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if SHARED_DATA.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"the shared data sets are not at {SHARED_DATA}")
+    for item in items:
+        if "shared_data" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[URL]:
+    """The address of the run's own PostgreSQL server."""
+    with EmbeddedServer(Path(os.environ[HOME_VARIABLE])) as embedded:
+        yield make_url(embedded.url)
+
+
+@pytest.fixture(scope="session")
+def template(server: URL) -> str:
+    """The name of a database that holds castpool's tables, for copying."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    _administer(server, f"CREATE DATABASE {name}")
+    with open_store(server.set(database=name).render_as_string(hide_password=False)):
+        pass
+    return name
+
+
+@pytest.fixture
+def empty_database(server: URL) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    yield from _database(server, "")
+
+
+@pytest.fixture
+def database(server: URL, template: str) -> Iterator[str]:
+    """The URL of a database with castpool's tables and no study."""
+    yield from _database(server, f"TEMPLATE {template}")
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """An open storage with no study in it."""
+    with open_store(database) as opened:
+        yield opened
+
+
+def _database(server: URL, source: str) -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _administer(server, f"CREATE DATABASE {name} {source}")
+    try:
+        yield server.set(database=name).render_as_string(hide_password=False)
+    finally:
+        _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(server: URL, statement: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()

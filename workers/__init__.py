@@ -1,0 +1,1 @@
+"""What runs: the command line, the pool of worker processes, the training of trials, the result."""

@@ -1,0 +1,204 @@
+"""The command line. Every command imports what it needs when it runs, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workers.options import spec_values, with_spec_options
+
+app = typer.Typer(
+    help="Tune NeuralForecast's Auto models with a pool of workers that share one Optuna study in PostgreSQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Data = Annotated[str | None, typer.Argument(help="CSV or Parquet with unique_id, ds, y; or a spec in YAML.")]
+Demo = Annotated[bool, typer.Option("--demo", help="Use the AirPassengers series that neuralforecast ships.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="CASTPOOL_STORAGE", help="postgresql://user@host/db; by default the embedded server."),
+]
+Study = Annotated[str | None, typer.Argument(help="The study's name; by default the one that is not finished.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+
+
+@app.command()
+@with_spec_options
+def tune(data: Data = None, demo: Demo = False, quiet: Quiet = False, as_json: Json = False, **options: Any) -> None:
+    """Tune a model: create or resume its study, run local workers, write the fitted winner."""
+    with sentences():
+        spec = _spec(data, demo, options)
+        from workers.tune import run
+
+        result = run(spec, _demo_table() if demo else None, progress="quiet" if quiet else "auto")
+        if as_json:
+            _print_json({**result.best, "out": str(result.out)})
+        else:
+            from workers.result import FILES, in_a_sentence
+
+            typer.echo(in_a_sentence(result.best))
+            for name in FILES:
+                typer.echo(f"  {result.out / name}")
+
+
+@app.command()
+@with_spec_options
+def create(data: Data = None, demo: Demo = False, as_json: Json = False, **options: Any) -> None:
+    """Create a study without working on it, for workers on this and other machines."""
+    with sentences():
+        spec = _spec(data, demo, options)
+        from sampler_policies.decision import in_words
+        from storage.store import open_store
+        from workers.objective import quiet
+        from workers.study import draft_study, save_study
+
+        quiet()
+        draft = draft_study(spec, _demo_table() if demo else None)
+        with open_store(spec.storage) as store:
+            stored = save_study(store, draft)
+            plan = draft.job.plan
+            if as_json:
+                _print_json({"study": stored.name, "storage": store.address, "plan": plan.to_json()})
+            else:
+                typer.echo(f"study {stored.name} in {store.address}\n{in_words(plan.decisions)}")
+
+
+@app.command()
+def worker(study: Study = None, storage: Storage = None) -> None:
+    """Work on a study until it is done: one process, on any machine that reaches the storage."""
+    with sentences():
+        from workers.entry import main
+
+        raise typer.Exit(main(storage, study))
+
+
+@app.command()
+def pool(
+    study: Study = None,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 is one a core.")] = 0,
+    storage: Storage = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run N workers of a study on this machine, each with its share of the cores."""
+    with sentences():
+        from storage.store import open_store
+        from storage.studies import only_study
+        from workers.pool import cores, warm_up
+        from workers.progress import progress_for
+        from workers.signals import StopRequest
+        from workers.tune import run_pool
+
+        n_workers = workers or cores()
+        warm_up(n_workers)
+        with StopRequest() as stop, open_store(storage, application_name="castpool pool") as store:
+            shown = progress_for("quiet" if quiet else "auto")
+            run_pool(store, only_study(store, study), n_workers, stop, shown)
+
+
+@app.command()
+def status(study: Study = None, storage: Storage = None, as_json: Json = False) -> None:
+    """Show how far a study is, and who works on it."""
+    with sentences():
+        from storage.store import open_store
+        from workers.status import as_text, as_values, read_status
+
+        with open_store(storage) as store:
+            read = read_status(store, study)
+        if as_json:
+            _print_json(as_values(read))
+        else:
+            typer.echo(as_text(read))
+
+
+@app.command()
+def best(study: Study = None, storage: Storage = None, as_json: Json = False) -> None:
+    """Show the best configuration so far, beside the default's loss."""
+    with sentences():
+        from storage.store import open_store
+        from workers.status import best_of, best_text
+
+        with open_store(storage) as store:
+            found = best_of(store, study)
+        if as_json:
+            _print_json(found)
+        else:
+            typer.echo(best_text(found))
+
+
+@app.command()
+def forecast(
+    result: Annotated[Path, typer.Argument(help="The folder that `castpool tune` wrote.")],
+    data: Annotated[str | None, typer.Option(help="Newer data to forecast from; else what it was fitted on.")] = None,
+    futr_data: Annotated[str | None, typer.Option(help="The future columns for the horizon.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write; else standard output.")] = None,
+) -> None:
+    """Forecast again from a saved model."""
+    with sentences():
+        from workers.forecast import forecast_again
+        from workers.objective import quiet
+
+        quiet()
+        frame = forecast_again(result, data, futr_data)
+        frame.to_csv(out if out is not None else sys.stdout, index=False)
+
+
+@app.command()
+def dashboard(
+    storage: Storage = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but localhost is open to all.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+) -> None:
+    """Serve optuna-dashboard on the same storage, live, at a URL that it prints."""
+    with sentences():
+        from storage.store import open_store
+        from workers.dashboard import serve
+
+        with open_store(storage, application_name="castpool dashboard") as store:
+            serve(store, host, port)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn what a user can mend into one sentence on standard error and an exit code; let bugs be seen."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        message = str(error)
+        if code is None:
+            from storage.engine import is_passing
+
+            if not is_passing(error):
+                raise
+            code, message = 3, "storage: the server went away and did not come back; the same command goes on."
+        typer.echo(f"castpool: {message}", err=True)
+        raise typer.Exit(code) from None
+
+
+def _spec(data: str | None, demo: bool, options: dict[str, Any]) -> Any:
+    from workers.spec import make_spec
+
+    return make_spec(spec_values(data, demo, options))
+
+
+def _demo_table() -> Any:
+    from neuralforecast.utils import AirPassengersDF
+
+    return AirPassengersDF
+
+
+def _print_json(values: Any) -> None:
+    typer.echo(json.dumps(values, indent=2, default=str))

@@ -1,0 +1,62 @@
+"""Keeping a lease alive while a trial trains."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from types import TracebackType
+
+from storage import roster, slots
+from storage.errors import LeaseLostError
+from storage.slots import Claim
+from storage.store import Store
+
+log = logging.getLogger("castpool.worker")
+
+BEAT_SECONDS = slots.LEASE_SECONDS / 5
+
+
+class Heartbeat:
+    """Beats for one attempt until the block ends. ``is_lost`` says that the slot is somebody else's now."""
+
+    def __init__(self, store: Store, claim: Claim, trial_id: int, beat_seconds: float = BEAT_SECONDS) -> None:
+        self._store = store
+        self._claim = claim
+        self._trial_id = trial_id
+        self._beat_seconds = beat_seconds
+        self._ended = threading.Event()
+        self._lost = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the lease has passed on, or nobody can tell because beating failed."""
+        return self._lost.is_set()
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while True:
+                slots.beat(self._store.engine, self._claim)
+                roster.beat(self._store.engine, self._claim.worker_id)
+                self._store.trials.record_heartbeat(self._trial_id)  # type: ignore[attr-defined]
+                if self._ended.wait(self._beat_seconds):
+                    return
+        except LeaseLostError as error:
+            log.warning("%s", error)
+            self._lost.set()
+        except BaseException as error:  # carried to the worker's own thread, which must not go on unheard
+            self._error = error
+            self._lost.set()

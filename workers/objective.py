@@ -1,0 +1,131 @@
+"""A trial's training: configuration, model, fit, value. The part that needs neuralforecast and torch."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import pytorch_lightning as pl
+from neuralforecast.tsdataset import TimeSeriesDataset
+
+from sampler_policies.catalogue import ModelEntry, entry
+from sampler_policies.errors import InputError
+from sampler_policies.plan import Plan
+from workers.extras import Extras
+from workers.losses import build_loss
+from workers.series import Series
+from workers.spec import StudySpec
+from workers.validation_hook import Ending, ValidationHook
+
+# A trial trains on one device, writes no files and prints nothing; the pool shows progress.
+TRAINER = {
+    "devices": 1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a process needs to train any trial of one study."""
+
+    spec: StudySpec
+    plan: Plan
+    model: ModelEntry
+    series: Series
+    extras: Extras
+    dataset: TimeSeriesDataset
+
+    @classmethod
+    def make(cls, spec: StudySpec, plan: Plan, series: Series, extras: Extras | None = None) -> Job:
+        """Return the job; the data set is built once for all trials."""
+        dataset, *_ = TimeSeriesDataset.from_df(series.frame, static_df=series.static)
+        return cls(spec, plan, entry(spec.model), series, extras or Extras(), dataset)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training. ``value`` is the best check's loss, reached at step ``best_step``."""
+
+    ending: Ending
+    value: float
+    best_step: int
+    config: Mapping[str, Any]
+    seconds: float
+
+
+def configure(job: Job, trial: optuna.Trial) -> dict[str, Any]:
+    """Ask the trial for a configuration: the model's arguments, JSON values unless the user's function says else."""
+    if job.extras.config is not None:
+        config = dict(job.extras.config(trial))
+        config.pop("h", None)
+        return {name: value for name, value in config.items() if name not in ("loss", "valid_loss", "n_series")}
+    if job.plan.space is None:
+        raise InputError(
+            "study", "no configuration function", "run the Python that made this study."
+        )
+    return job.plan.space.suggest(trial)
+
+
+def build_model(job: Job, config: Mapping[str, Any], callbacks: list[pl.Callback], **changed: Any) -> Any:
+    """Return the neuralforecast model of a configuration. ``changed`` wins over all.
+
+    Raises:
+        InputError: neuralforecast refuses the combination of model, loss and columns.
+    """
+    spec, extras = job.spec, job.extras
+    arguments: dict[str, Any] = {
+        "h": spec.horizon,
+        "loss": extras.loss or build_loss("loss", spec.loss),
+        "valid_loss": extras.valid_loss or (build_loss("valid_loss", spec.valid_loss) if spec.valid_loss else None),
+        "max_steps": job.plan.max_steps,
+        "val_check_steps": job.plan.val_check_steps,
+        "hist_exog_list": list(spec.hist_exog) or None,
+        "futr_exog_list": list(spec.futr_exog) or None,
+        "stat_exog_list": _static_columns(job.series) or None,
+        **TRAINER,
+        **config,
+        **changed,
+    }
+    arguments["callbacks"] = [*config.get("callbacks", ()), *callbacks]
+    if job.model.needs_n_series:
+        arguments["n_series"] = job.series.n_series
+    return job.model.model_class(**arguments)
+
+
+def _static_columns(series: Series) -> list[str]:
+    return [] if series.static is None else [name for name in series.static.columns if name != "unique_id"]
+
+
+def train(job: Job, trial: optuna.Trial, *, is_prunable: bool, interruption: Callable[[], Ending | None]) -> Trained:
+    """Train one trial to its end, whichever that is."""
+    config = configure(job, trial)
+    max_steps = int(config.get("max_steps", job.plan.max_steps))
+    hook = ValidationHook(
+        trial,
+        val_step_size=job.spec.val_step_size,
+        max_steps=max_steps,
+        is_prunable=is_prunable,
+        interruption=interruption,
+    )
+    started = time.monotonic()
+    model = build_model(job, config, [hook])
+    model.fit(job.dataset, val_size=job.spec.validation_size)
+    return Trained(hook.ending, hook.best_value, hook.best_step, config, time.monotonic() - started)
+
+
+def quiet() -> None:
+    """Keep Lightning, torch and neuralforecast from writing to a terminal that shows a table."""
+    for name in ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|neuralforecast|torch)\b.*")
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

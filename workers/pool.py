@@ -1,0 +1,186 @@
+"""N worker processes on this machine: forked from one that has imported neuralforecast, respawned, stopped.
+
+A fork server imports torch, ray and neuralforecast once; each worker is a fork of it and shares that memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.forkserver import ensure_running
+from typing import Any
+
+log = logging.getLogger("castpool.pool")
+
+# Libraries read these when they are loaded, so the fork server must start under them.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+RESPAWN_SECONDS = 0.5
+LONGEST_RESPAWN_SECONDS = 30.0
+MOST_DEATHS_IN_A_ROW = 5
+KILL_AFTER_SECONDS = 10.0
+
+
+class PoolError(RuntimeError):
+    """The workers die faster than they work; the message holds the last exit code."""
+
+    exit_code = 1
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def warm_up(n_workers: int) -> None:
+    """Start the fork server, which imports neuralforecast in the background while the caller goes on."""
+    threads = str(max(1, cores() // n_workers))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["workers.worker"])
+    with _environment(dict.fromkeys(THREAD_VARIABLES, threads)), _no_main_module():
+        ensure_running()
+
+
+@dataclass
+class _Place:
+    """Where one worker of the pool stands: its process, and how often it has died without working."""
+
+    index: int
+    process: ForkServerProcess | None = None
+    deaths: int = 0
+    respawn_at: float = 0.0
+    is_finished: bool = False
+    gone: list[int] = field(default_factory=list)
+
+
+class Pool:
+    """N workers on one study. Use as a context manager; call `tend` often."""
+
+    def __init__(
+        self, url: str | None, study: str, n_workers: int, extras: bytes | None = None, gpus: tuple[str, ...] = ()
+    ) -> None:
+        self.url = url
+        self.study = study
+        self.extras = extras
+        self.gpus = gpus
+        self.threads = max(1, cores() // n_workers)
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._places = [_Place(index) for index in range(n_workers)]
+        self._is_stopping = False
+
+    def __enter__(self) -> Pool:
+        warm_up(len(self._places))
+        for place in self._places:
+            self._spawn(place)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+        deadline = time.monotonic() + KILL_AFTER_SECONDS
+        for process in self.processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+    @property
+    def processes(self) -> list[ForkServerProcess]:
+        """The workers that are running."""
+        return [own.process for own in self._places if own.process is not None and own.process.is_alive()]
+
+    def tend(self) -> list[int]:
+        """Look after the workers: respawn the dead. Return the process ids of those that died since the last call.
+
+        Raises:
+            PoolError: a worker dies again and again without ending its work.
+        """
+        dead: list[int] = []
+        for place in self._places:
+            process = place.process
+            if process is not None and process.exitcode is not None:
+                place.process = None
+                place.is_finished = process.exitcode == 0 or self._is_stopping
+                if process.exitcode != 0:
+                    dead.append(process.pid or 0)
+                    self._count_death(place, process.exitcode)
+            if place.process is None and not place.is_finished and time.monotonic() >= place.respawn_at:
+                self._spawn(place)
+        return dead
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every worker has ended its work."""
+        return all(own.is_finished for own in self._places)
+
+    def settle(self) -> None:
+        """Forget earlier deaths: work has ended since, so this is no crash loop."""
+        for place in self._places:
+            place.deaths = 0
+
+    def stop(self) -> None:
+        """Ask every worker to stop at its next validation check."""
+        self._is_stopping = True
+        for place in self._places:
+            place.is_finished = place.is_finished or place.process is None
+        for process in self.processes:
+            process.terminate()
+
+    def _count_death(self, place: _Place, exitcode: int) -> None:
+        place.deaths += 1
+        if self._is_stopping:
+            return
+        if place.deaths >= MOST_DEATHS_IN_A_ROW:
+            raise PoolError(f"workers die again and again (exit code {exitcode}); their messages above say why.")
+        pause = min(RESPAWN_SECONDS * 2 ** (place.deaths - 1), LONGEST_RESPAWN_SECONDS)
+        place.respawn_at = time.monotonic() + pause
+        log.warning("a worker died (exit code %d); another takes its place in %.1f s", exitcode, pause)
+
+    def _spawn(self, place: _Place) -> None:
+        gpu = self.gpus[place.index % len(self.gpus)] if self.gpus else None
+        arguments = (self.url, self.study, self.threads, gpu, self.extras)
+        process = self._context.Process(target=_work, args=arguments, name=f"castpool-{place.index}")
+        with _no_main_module():
+            process.start()
+        place.process = process
+
+
+def _work(url: str | None, study: str, threads: int, gpu: str | None, extras: bytes | None) -> None:
+    from workers.entry import main
+
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    sys.exit(main(url, study, threads=threads, extras=extras, with_parent=True))
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    # A child imports its parent's main script to find its target there. Ours needs none of it, and a user's
+    # script or notebook without an `if __name__ == "__main__"` would otherwise run anew in every worker.
+    main: Any = sys.modules["__main__"]
+    hidden = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)

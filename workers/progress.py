@@ -1,0 +1,176 @@
+"""Showing a study while it runs: a live table on a terminal, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from storage.snapshot import Snapshot, TrialView
+
+SHOWN_TRIALS = 12
+LINE_SECONDS = 10.0
+
+
+class Progress(Protocol):
+    """Where a run says what it does."""
+
+    def say(self, line: str) -> None:
+        """Say something once."""
+
+    def show(self, view: Snapshot) -> None:
+        """Show the study's present state."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def progress_for(name: str) -> Progress:
+    """Return what shows progress: ``live``, ``lines``, ``quiet``, or ``auto`` by where standard error goes."""
+    if name == "quiet":
+        return Quiet()
+    if name == "live" or (name == "auto" and sys.stderr.isatty()):
+        return LiveTable()
+    return Lines()
+
+
+class Quiet:
+    """Says nothing."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""
+
+    def show(self, view: Snapshot) -> None:
+        """Show nothing."""
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
+class Lines(Quiet):
+    """A line on standard error when a trial ends, and every ten seconds."""
+
+    def __init__(self) -> None:
+        self._clock = _Clock()
+        self._seen: set[int] = set()
+        self._said_at = 0.0
+
+    def say(self, line: str) -> None:
+        """Write the line."""
+        print(line, file=sys.stderr, flush=True)
+
+    def show(self, view: Snapshot) -> None:
+        """Write a line for each trial that has ended since, and one on the whole now and then."""
+        self._clock.note(view)
+        for trial in view.trials:
+            if trial.state in ("RUNNING", "WAITING") or trial.number in self._seen:
+                continue
+            self._seen.add(trial.number)
+            reason = f": {trial.reason}" if trial.reason and trial.state == "FAIL" else ""
+            loss = f", loss {_loss(_shown(trial))}" if _shown(trial) is not None else ""
+            self.say(f"trial {trial.number} {_state(trial)} at step {trial.step or 0}{loss}{reason}")
+            self._said_at = 0.0
+        if time.monotonic() - self._said_at >= LINE_SECONDS:
+            self._said_at = time.monotonic()
+            self.say(summary(view, self._clock))
+
+
+class LiveTable(Quiet):
+    """A table that is drawn anew in place: running trials, the latest ended ones, the whole."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._clock = _Clock()
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+
+    def say(self, line: str) -> None:
+        """Write the line above the table."""
+        self._console.print(Text(line))
+
+    def show(self, view: Snapshot) -> None:
+        """Draw the table."""
+        self._clock.note(view)
+        self._live.update(draw(view, self._clock), refresh=True)
+
+    def __enter__(self) -> LiveTable:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+
+
+class _Clock:
+    """How long the rest may take, from what ended while somebody watched."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+        self.left_seconds: float | None = None
+
+    def note(self, view: Snapshot) -> None:
+        now, ended = time.monotonic(), view.counts.ended
+        if self._first is None:
+            self._first = (now, ended)
+        since, before = self._first
+        if ended > before:
+            self.left_seconds = (now - since) / (ended - before) * (view.counts.slots - ended)
+
+
+def draw(view: Snapshot, clock: _Clock) -> Group:
+    """Return the live table for a snapshot."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("trial", "worker", "state", "step", "loss"):
+        table.add_column(title, justify="left" if title == "state" else "right")
+    running = [own for own in view.trials if own.state == "RUNNING"]
+    ended = [own for own in view.trials if own.state not in ("RUNNING", "WAITING")]
+    best = view.best
+    for trial in [*ended[-max(0, SHOWN_TRIALS - len(running)) :], *running]:
+        style = "bold green" if best is not None and trial.number == best.number else STYLES.get(_state(trial), "")
+        worker = str(trial.note["worker"]) if trial.note else ""
+        row = (str(trial.number), worker, _state(trial), str(trial.step or ""), _loss(_shown(trial)))
+        table.add_row(*row, style=style)
+    bar = ProgressBar(total=view.counts.slots, completed=view.counts.ended, width=40)
+    return Group(table, bar, Text(summary(view, clock)))
+
+
+STYLES = {"running": "cyan", "pruned": "dim", "failed": "red", "diverged": "red", "handed back": "dim", "lost": "dim"}
+
+
+def summary(view: Snapshot, clock: _Clock | None = None) -> str:
+    """Return the study in one line: done, pruned, failed, best against the default, time left."""
+    parts = [f"{view.counts.ended}/{view.counts.slots} trials", f"{view.ended_as('pruned')} pruned"]
+    for outcome in ("diverged", "failed"):
+        if number := view.ended_as(outcome):
+            parts.append(f"{number} {outcome}")
+    if view.best is not None:
+        parts.append(f"best {_loss(view.best.value)} (trial {view.best.number})")
+    if view.default is not None:
+        parts.append(f"default {_loss(view.default.value)}")
+    if clock is not None and clock.left_seconds is not None and not view.counts.is_done:
+        minutes, seconds = divmod(round(clock.left_seconds), 60)
+        parts.append(f"about {minutes}:{seconds:02d} left")
+    return ", ".join(parts)
+
+
+def _state(trial: TrialView) -> str:
+    if trial.state == "FAIL":
+        return (trial.reason or "failed").split(":")[0] if not trial.is_current or trial.outcome is None else "failed"
+    return trial.outcome or trial.state.lower() if trial.is_current else trial.state.lower()
+
+
+def _shown(trial: TrialView) -> float | None:
+    return trial.value if trial.state == "COMPLETE" else trial.last_value
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,0 +1,213 @@
+"""From the best trial to what a user keeps: a fitted NeuralForecast, its forecast, and the files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytorch_lightning as pl
+from neuralforecast import NeuralForecast
+
+from storage import snapshot
+from storage.snapshot import Snapshot
+from storage.store import Store
+from storage.studies import StoredStudy
+from workers.objective import Job, build_model
+from workers.report import render_report
+from workers.signals import StoppedError, StopRequest
+
+PACKAGES = ("castpool", "neuralforecast", "optuna", "torch", "pytorch-lightning", "pandas")
+MODEL_FOLDER = "model"
+FILES = (MODEL_FOLDER, "forecast.csv", "best.json", "trials.csv", "report.html")
+# Two results with these in common are the same model, trained and reported on the same trials.
+WINNER = ("study", "model", "horizon", "loss", "trial", "step", "params", "config", "trials", "versions", "data")
+
+
+class NoResultError(RuntimeError):
+    """No trial completed, so there is nothing to fit; the message holds the reasons."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a study. ``forecast`` has ``unique_id``, ``ds`` and the model's columns, horizon rows a series.
+
+    ``out`` holds ``model/`` (for `NeuralForecast.load`), ``forecast.csv``, ``best.json``, ``trials.csv`` and
+    ``report.html``.
+    """
+
+    neuralforecast: NeuralForecast
+    forecast: pd.DataFrame
+    best: Mapping[str, Any]
+    trials: pd.DataFrame
+    out: Path
+
+
+class StopAt(pl.Callback):
+    """Ends a training at one step, so that a learning-rate schedule made for a longer one stays as it was."""
+
+    def __init__(self, step: int, stop: StopRequest) -> None:
+        self.step = step
+        self.stop = stop
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *batch: Any) -> None:
+        """Stop where the best check was, or when somebody asks."""
+        if trainer.global_step >= self.step or self.stop.is_set:
+            trainer.should_stop = True
+
+
+def write_result(store: Store, stored: StoredStudy, job: Job, out: Path, stop: StopRequest) -> Result:
+    """Fit the best configuration on all data and write the files, all of them or none.
+
+    Where ``out`` holds the same winner already, it is read and nothing is trained.
+
+    Raises:
+        NoResultError: no trial completed.
+        StoppedError: a stop was asked for; nothing is written.
+    """
+    view = snapshot.take(store.engine, stored.study_id)
+    study = optuna.load_study(study_name=stored.name, storage=store.trials)
+    best = describe_best(study, stored, job, view)
+    trials = trials_table(study)
+    if _holds(out, best):
+        fitted = NeuralForecast.load(str(out / MODEL_FOLDER))
+        return Result(fitted, fitted.predict(futr_df=job.series.futr), best, trials, out)
+    fitted = fit_best(job, study.trials[best["trial"]], stop)
+    if stop.is_set:
+        raise StoppedError("stopped while fitting the best configuration; the same command does that again.")
+    forecast = fitted.predict(futr_df=job.series.futr)
+    report = render_report(study=study, best=best, history=job.series.frame, forecast=forecast)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+        fresh = Path(folder) / out.name
+        fitted.save(str(fresh / MODEL_FOLDER), save_dataset=True, overwrite=True)
+        (fresh / "best.json").write_text(json.dumps(best, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        forecast.to_csv(fresh / "forecast.csv", index=False)
+        trials.to_csv(fresh / "trials.csv", index=False)
+        (fresh / "report.html").write_text(report, encoding="utf-8")
+        _put_in_place(fresh, out)
+    return Result(fitted, forecast, best, trials, out)
+
+
+def _holds(out: Path, best: Mapping[str, Any]) -> bool:
+    try:
+        before = json.loads((out / "best.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    same = all(before.get(key) == json.loads(json.dumps(best[key])) for key in WINNER)
+    return same and all((out / name).exists() for name in FILES)
+
+
+def fit_best(job: Job, trial: optuna.trial.FrozenTrial, stop: StopRequest) -> NeuralForecast:
+    """Train the trial's configuration on all data, up to the step of its best check."""
+    config = configuration_of(job, trial)
+    step = int(trial.user_attrs["best_step"])
+    max_steps = int(config.get("max_steps", job.plan.max_steps))
+    model = build_model(job, config, [StopAt(step, stop)], val_check_steps=max_steps)
+    fitted = NeuralForecast(models=[model], freq=job.series.freq)
+    fitted.fit(job.series.frame, static_df=job.series.static)
+    # An ordinary model from here on: nothing of ours may travel with it or stop a later fit.
+    model.trainer_kwargs["callbacks"] = list(config.get("callbacks", ()))
+    return fitted
+
+
+def configuration_of(job: Job, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """Return the model's arguments that the trial was trained with."""
+    if job.extras.config is not None:
+        return dict(job.extras.config(optuna.trial.FixedTrial(trial.params)))
+    assert job.plan.space is not None
+    return job.plan.space.decode(trial.params)
+
+
+def describe_best(study: optuna.Study, stored: StoredStudy, job: Job, view: Snapshot) -> dict[str, Any]:
+    """Return what ``best.json`` holds.
+
+    Raises:
+        NoResultError: no trial completed.
+    """
+    if view.best is None or view.best.value is None:
+        reasons = {own.reason for own in view.trials if own.reason}
+        why = "; ".join(sorted(reasons)) or "no reason is known"
+        raise NoResultError(f"none of the {view.counts.slots} trials completed: {why}")
+    trial = study.trials[view.best.number]
+    default = view.default.value if view.default is not None else None
+    return {
+        "study": stored.name,
+        "model": job.model.name,
+        "horizon": job.spec.horizon,
+        "loss": job.spec.loss,
+        "value": view.best.value,
+        "default_value": default,
+        "trial": trial.number,
+        "step": int(trial.user_attrs["best_step"]),
+        "params": trial.params,
+        "config": trial.user_attrs.get("config", {}),
+        "decisions": [own.to_json() for own in job.plan.decisions],
+        "trials": {outcome: view.ended_as(outcome) for outcome in ("complete", "pruned", "diverged", "failed")},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "data": {
+            "sha256": stored.dataset,
+            "series": job.series.n_series,
+            "rows": len(job.series.frame),
+            "freq": job.series.freq,
+        },
+        "notes": list(job.series.notes),
+    }
+
+
+def in_a_sentence(best: Mapping[str, Any]) -> str:
+    """Return the outcome as a person reads it."""
+    trials = ", ".join(f"{number} {outcome}" for outcome, number in best["trials"].items() if number)
+    sentence = f"{best['study']}: best loss {best['value']:.6g} (trial {best['trial']}, step {best['step']})"
+    if (default := best["default_value"]) is not None:
+        change = f", {(1 - best['value'] / default):.1%} below it" if 0 < best["value"] < default else ""
+        sentence += f", the default configuration's {default:.6g}{change}"
+    return f"{sentence}; trials: {trials}"
+
+
+def trials_table(study: optuna.Study) -> pd.DataFrame:
+    """Return one row an attempt: number, state, value, slot, worker, times, reason, the model's arguments."""
+    rows = []
+    for trial in study.trials:
+        note = trial.user_attrs.get("castpool", {})
+        value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
+        own = {
+            "number": trial.number,
+            "state": trial.state.name,
+            "value": value,
+            "last_step": trial.last_step,
+            "best_step": trial.user_attrs.get("best_step"),
+            "slot": note.get("slot"),
+            "attempt": note.get("attempt"),
+            "worker": note.get("worker"),
+            "host": note.get("host"),
+            "pid": note.get("pid"),
+            "started_at": trial.datetime_start,
+            "ended_at": trial.datetime_complete,
+            "training_seconds": trial.user_attrs.get("training_seconds"),
+            "reason": trial.user_attrs.get("reason"),
+        }
+        rows.append({**own, **trial.user_attrs.get("config", {})})
+    return pd.DataFrame(rows)
+
+
+def _put_in_place(fresh: Path, out: Path) -> None:
+    # Only our own files are replaced: whatever else lies in the folder is not ours to remove.
+    out.mkdir(exist_ok=True)
+    for made in fresh.iterdir():
+        target = out / made.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(made, target)

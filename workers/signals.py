@@ -1,0 +1,55 @@
+"""Signals as requests: the first asks for an orderly stop, the second ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+EXIT_STOPPED = 130
+
+
+class StoppedError(RuntimeError):
+    """The user stopped the work; the same command goes on with it."""
+
+    exit_code = EXIT_STOPPED
+
+
+class StopRequest:
+    """Whether somebody asked this process to stop. Installs handlers for the block, in the main thread."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._before: dict[int, object] = {}
+
+    @property
+    def is_set(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._asked.is_set()
+
+    def set(self) -> None:
+        """Ask for a stop, as a signal does."""
+        self._asked.set()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Sleep until a stop is asked for or the time is over; return whether it was."""
+        return self._asked.wait(timeout_seconds)
+
+    def __enter__(self) -> StopRequest:
+        # Elsewhere Python allows no handlers; whoever runs us in a thread calls `set` instead.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._asked.is_set():
+            os._exit(EXIT_STOPPED)
+        self._asked.set()

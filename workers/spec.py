@@ -1,0 +1,163 @@
+"""The study spec: all that a study is made of, from YAML, flags or Python, checked in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sampler_policies.errors import InputError, did_you_mean
+from sampler_policies.wishes import Wishes
+
+# What gives a trial its meaning, beside the data. A study is resumed only where all of these are the same.
+MEANING = (
+    "model",
+    "horizon",
+    "loss",
+    "valid_loss",
+    "val_size",
+    "val_step_size",
+    "max_steps",
+    "val_check_steps",
+    "seed",
+    "space",
+    "hist_exog",
+    "futr_exog",
+    "stat_exog",
+)
+
+
+class StudySpec(BaseModel):
+    """Everything that a user may say about a study. Sizes are in observations, steps are training steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str | None = Field(None, description="CSV or Parquet file with unique_id, ds, y")
+    model: str = Field("NHITS", description="an Auto model of neuralforecast, with or without 'Auto'")
+    horizon: int = Field(description="observations to forecast", ge=1)
+    freq: str | int | None = Field(None, description="pandas alias of the step, e.g. MS; inferred where it can be")
+    trials: int = Field(20, description="how many trials end, exactly", ge=1)
+    workers: int = Field(0, description="local worker processes; 0 is one a core", ge=0)
+    name: str | None = Field(None, description="the study's name; by default made of data, model and horizon")
+    storage: str | None = Field(None, description="postgresql://user@host/db; by default the embedded server")
+    out: str | None = Field(None, description="folder for the result; by default castpool-out/<study>")
+    loss: str | dict[str, Any] = Field("MAE", description="training loss of neuralforecast")
+    valid_loss: str | dict[str, Any] | None = Field(None, description="loss to judge trials by; the training loss")
+    val_size: int | None = Field(None, description="observations at the end of each series to judge by; the horizon")
+    val_step_size: int = Field(1, description="observations between two validation windows", ge=1)
+    max_steps: int | None = Field(None, description="training steps of a trial that nobody stops", ge=1)
+    val_check_steps: int | None = Field(None, description="training steps between two validation checks", ge=1)
+    seed: int = Field(1, description="seed of training and sampling", ge=0)
+    space: dict[str, Any] = Field({}, description="parameters to search otherwise: choices, {low, high, log}, a value")
+    sampler: str | dict[str, Any] | None = Field(None, description="an Optuna sampler by name; chosen by policy")
+    pruner: str | dict[str, Any] | None = Field(None, description="an Optuna pruner by name; chosen by policy")
+    id_col: str = Field("unique_id", description="column that names the series")
+    time_col: str = Field("ds", description="column with the time stamps")
+    target_col: str = Field("y", description="column with the values to forecast")
+    hist_exog: tuple[str, ...] = Field((), description="columns known up to now")
+    futr_exog: tuple[str, ...] = Field((), description="columns known for the horizon too")
+    stat_exog: tuple[str, ...] = Field((), description="columns that are constant within a series")
+    futr_data: str | None = Field(None, description="file with the future columns' values for the horizon")
+    short_series: Literal["error", "drop"] = Field("error", description="what to do with series that are too short")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name):
+            raise ValueError("write letters, digits, '.', '_' and '-' only, and a letter or digit first")
+        return name
+
+    @property
+    def validation_size(self) -> int:
+        """Observations at the end of each series that trials are judged by."""
+        return self.horizon if self.val_size is None else self.val_size
+
+    def identity(self, dataset: str) -> dict[str, Any]:
+        """Return what the trials mean: two studies with the same identity may share their trials."""
+        meaning = self.model_dump(include=set(MEANING), mode="json")
+        return {**meaning, "val_size": self.validation_size, "data": dataset}
+
+    def wishes(self, workers: int, base_space: Mapping[str, Any] | None = None) -> Wishes:
+        """Return what the policies need to know of the user's wishes."""
+        sampler, sampler_arguments = _named(self.sampler, "sampler")
+        pruner, pruner_arguments = _named(self.pruner, "pruner")
+        return Wishes(
+            trials=self.trials,
+            workers=workers,
+            seed=self.seed,
+            space=self.space,
+            base_space=base_space,
+            max_steps=self.max_steps,
+            val_check_steps=self.val_check_steps,
+            sampler=sampler,
+            sampler_arguments=sampler_arguments,
+            pruner=pruner,
+            pruner_arguments=pruner_arguments,
+        )
+
+
+def _named(given: str | dict[str, Any] | None, field: str) -> tuple[str | None, dict[str, Any]]:
+    if given is None or isinstance(given, str):
+        return given, {}
+    arguments = dict(given)
+    name = arguments.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(field, given, "write its name too, e.g. {name: CmaEs, sigma0: 0.3}.")
+    return name, arguments
+
+
+def make_spec(values: Mapping[str, Any]) -> StudySpec:
+    """Check the values and return the spec.
+
+    Raises:
+        InputError: the first wrong value, with its field and what to write instead.
+    """
+    try:
+        spec = StudySpec(**values)
+    except ValidationError as error:
+        raise _in_one_sentence(error) from None
+    if spec.validation_size < spec.horizon:
+        raise InputError("val_size", spec.val_size, f"write at least the horizon, {spec.horizon}.")
+    return spec
+
+
+def _in_one_sentence(error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][:1])
+    kind, got = first["type"], first["input"]
+    if kind == "extra_forbidden":
+        return InputError("spec", f"the key {field!r}", did_you_mean(field, StudySpec.model_fields))
+    if kind == "missing":
+        what = StudySpec.model_fields[field].description
+        return InputError(field, "nothing", f"write --{field.replace('_', '-')}: {what}.")
+    if kind == "greater_than_equal":
+        return InputError(field, got, f"write a number of at least {first['ctx']['ge']}.")
+    remedy = first["msg"].removeprefix("Value error, ")
+    return InputError(field, repr(got), f"{remedy[0].lower()}{remedy[1:]}.")
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """Return the values in a YAML spec. Paths in it are relative to its folder.
+
+    Raises:
+        InputError: the file is missing, not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InputError("spec", path, f"it cannot be read ({reason}).") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise InputError("spec", path, f"it is not YAML{line}: {getattr(error, 'problem', 'unreadable')}.") from None
+    if not isinstance(values, dict):
+        raise InputError("spec", path, "write 'key: value' lines, e.g. model: NHITS.")
+    for field in ("data", "futr_data"):
+        if isinstance(values.get(field), str) and not Path(values[field]).is_absolute():
+            values[field] = str(path.parent / values[field])
+    return values

@@ -1,0 +1,126 @@
+"""How far a study is, in values and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sampler_policies.decision import Decision
+from storage import roster, snapshot
+from storage.roster import Present
+from storage.snapshot import Snapshot
+from storage.store import Store
+from storage.studies import StoredStudy, only_study
+from workers.progress import summary
+
+
+@dataclass(frozen=True)
+class Status:
+    """A study, its trials and the workers that have not left it."""
+
+    stored: StoredStudy
+    address: str
+    view: Snapshot
+    workers: tuple[Present, ...]
+
+
+def read_status(store: Store, name: str | None) -> Status:
+    """Read the state of a study.
+
+    Raises:
+        StudyNotFoundError: no study of that name.
+    """
+    stored = only_study(store, name)
+    view = snapshot.take(store.engine, stored.study_id)
+    return Status(stored, store.address, view, tuple(roster.present(store.engine, stored.study_id)))
+
+
+def as_values(status: Status) -> dict[str, Any]:
+    """Return the status as JSON values."""
+    view, counts = status.view, status.view.counts
+    running = [own for own in view.trials if own.state == "RUNNING"]
+    return {
+        "study": status.stored.name,
+        "storage": status.address,
+        "slots": counts.slots,
+        "ended": counts.ended,
+        "running": counts.leased,
+        **{outcome: view.ended_as(outcome) for outcome in ("complete", "pruned", "diverged", "failed")},
+        "attempts": len(view.trials),
+        "best": _trial_values(view.best),
+        "default_value": view.default.value if view.default is not None else None,
+        "trials_running": [_trial_values(own) for own in running],
+        "workers": [
+            {
+                "worker": own.worker_id,
+                "host": own.host,
+                "pid": own.pid,
+                "slot": own.slot,
+                "silent_seconds": round(own.silent_seconds, 1),
+            }
+            for own in status.workers
+        ],
+    }
+
+
+def _trial_values(trial: snapshot.TrialView | None) -> dict[str, Any] | None:
+    if trial is None:
+        return None
+    return {
+        "trial": trial.number,
+        "slot": trial.slot,
+        "step": trial.step,
+        "value": trial.value if trial.state == "COMPLETE" else trial.last_value,
+        "worker": (trial.note or {}).get("worker"),
+    }
+
+
+def as_text(status: Status) -> str:
+    """Return the status as a person reads it."""
+    lines = [f"study {status.stored.name} in {status.address}", summary(status.view)]
+    trials = {own.slot: own for own in status.view.trials if own.state == "RUNNING"}
+    for own in status.workers:
+        doing = "idle"
+        if own.slot is not None and own.slot in trials:
+            doing = f"trial {trials[own.slot].number} at step {trials[own.slot].step or 0}"
+        lines.append(f"worker {own.worker_id} ({own.host}, pid {own.pid}): {doing}, {own.silent_seconds:.0f} s silent")
+    return "\n".join(lines)
+
+
+def best_of(store: Store, name: str | None) -> dict[str, Any]:
+    """Return the best trial so far: its loss beside the default's, parameters, decisions.
+
+    Raises:
+        StudyNotFoundError: no study of that name.
+    """
+    stored = only_study(store, name)
+    view = snapshot.take(store.engine, stored.study_id)
+    found: dict[str, Any] = {"study": stored.name, "slots": view.counts.slots, "ended": view.counts.ended}
+    if view.best is None:
+        return {**found, "trial": None}
+    attributes = store.trials.get_trial_user_attrs(view.best.trial_id)
+    return {
+        **found,
+        "trial": view.best.number,
+        "value": view.best.value,
+        "default_value": view.default.value if view.default is not None else None,
+        "step": attributes.get("best_step"),
+        "params": store.trials.get_trial_params(view.best.trial_id),
+        "config": attributes.get("config", {}),
+        "decisions": stored.plan["decisions"],
+    }
+
+
+def best_text(found: Mapping[str, Any]) -> str:
+    """Return `best_of` as a person reads it."""
+    if found["trial"] is None:
+        return f"study {found['study']}: no trial has completed yet ({found['ended']} of {found['slots']} ended)"
+    default = f", the default configuration's {found['default_value']:.6g}" if found["default_value"] else ""
+    trial = f"trial {found['trial']} has loss {found['value']:.6g} at step {found['step']}"
+    lines = [
+        f"study {found['study']}: {trial}{default}",
+        *(f"  {name}: {value}" for name, value in found["config"].items()),
+        *(str(Decision.from_json(own)) for own in found["decisions"]),
+    ]
+    return "\n".join(lines)

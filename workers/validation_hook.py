@@ -1,0 +1,71 @@
+"""The Lightning callback that turns a training into a trial: report, prune, stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import optuna
+import pytorch_lightning as pl
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a training ended: ``complete``, ``pruned``, ``diverged``, ``stopped`` or ``lost``, and why."""
+
+    outcome: str
+    reason: str | None = None
+
+
+class ValidationHook(pl.Callback):
+    """At each validation check: report the loss at its training step, ask the pruner, notice a request to stop.
+
+    Validation windows are ``val_step_size`` apart for every trial, whatever ``step_size`` it trains with:
+    neuralforecast reads one attribute for both (`BaseModel._create_windows`).
+    """
+
+    def __init__(
+        self,
+        trial: optuna.Trial,
+        *,
+        val_step_size: int,
+        max_steps: int,
+        is_prunable: bool,
+        interruption: Callable[[], Ending | None],
+    ) -> None:
+        self.trial = trial
+        self.val_step_size = val_step_size
+        self.max_steps = max_steps
+        self.is_prunable = is_prunable
+        self.interruption = interruption
+        self.ending = Ending("complete")
+        self.best_value = math.inf
+        self.best_step = 0
+        self._training_step_size = 1
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lay the validation windows as every other trial's."""
+        self._training_step_size = pl_module.step_size
+        pl_module.step_size = self.val_step_size
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report and decide whether to go on."""
+        pl_module.step_size = self._training_step_size
+        step, value = trainer.global_step, float(pl_module.valid_trajectories[-1][1])
+        ending = self._judge(step, value)
+        if ending is not None:
+            self.ending = ending
+            trainer.should_stop = True
+
+    def _judge(self, step: int, value: float) -> Ending | None:
+        if (interrupted := self.interruption()) is not None:
+            return interrupted
+        if not math.isfinite(value):
+            return Ending("diverged", f"validation loss was {value} at step {step}")
+        self.trial.report(value, step)
+        if value < self.best_value:
+            self.best_value, self.best_step = value, step
+        if step < self.max_steps and self.is_prunable and self.trial.should_prune():
+            return Ending("pruned", f"validation loss {value:.6g} at step {step} was not among the best")
+        return None
