@@ -110,7 +110,7 @@ class EmbeddedServer:
                     deadline = time.monotonic() + _TIMEOUT_SECONDS
             if not (refusal := _refusal(self.url)):
                 return
-            _pause(deadline, f"The embedded PostgreSQL in {self.home} does not answer: {refusal}")
+            _pause(deadline, f"The embedded PostgreSQL of {self.home / LOG_NAME} does not answer: {refusal}.")
 
 
 def _server(home: Path) -> Server:
@@ -230,7 +230,7 @@ def _refusal(url: str) -> str:
     try:
         psycopg.connect(url.replace("+psycopg", "", 1), connect_timeout=5).close()
     except psycopg.OperationalError as error:
-        return str(error)
+        return str(error).partition("\n")[0]
     return ""
 
 

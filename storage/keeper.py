@@ -152,7 +152,8 @@ def keep(server: Server) -> int:
             if (server_lock := try_lock(server.home / SERVER_LOCK)) is not None:
                 with os.fdopen(server_lock):
                     if postgres is not None:
-                        if postgres.wait() > 0 and not has_been_ready:
+                        postgres.wait()
+                        if not has_been_ready:
                             return 1
                         time.sleep(_RESTART_PAUSE_SECONDS)
                     postgres = _start(server, server_lock)

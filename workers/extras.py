@@ -20,7 +20,7 @@ class Extras:
 
     loss: Any = None
     valid_loss: Any = None
-    config: Callable[[optuna.Trial], dict[str, Any]] | None = None
+    config: Callable[[optuna.trial.BaseTrial], dict[str, Any]] | None = None
     sampler: optuna.samplers.BaseSampler | None = None
     pruner: optuna.pruners.BasePruner | None = None
 

@@ -36,7 +36,8 @@ def forecast_again(folder: Path, data: str | None = None, futr_data: str | None 
         raise InputError("futr_data", "nothing", f"the model needs {', '.join(futr)}: write --futr-data with a file.")
     futr_table = read_table(futr_data) if futr_data is not None else None
     if data is None:
-        return fitted.predict(futr_df=futr_table)
+        forecast: pd.DataFrame = fitted.predict(futr_df=futr_table)
+        return forecast
     series = prepare(
         read_table(data),
         columns=Columns(),
@@ -47,4 +48,5 @@ def forecast_again(folder: Path, data: str | None = None, futr_data: str | None 
         futr_table=futr_table,
         min_length=model.input_size,
     )
-    return fitted.predict(df=series.frame, static_df=series.static, futr_df=series.futr)
+    forecast = fitted.predict(df=series.frame, static_df=series.static, futr_df=series.futr)
+    return forecast

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import optuna
 import pytorch_lightning as pl
+from neuralforecast.common._base_model import BaseModel
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class ValidationHook(pl.Callback):
         self.best_step = 0
         self._training_step_size = 1
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
         """Lay the validation windows as every other trial's."""
         self._training_step_size = pl_module.step_size
         pl_module.step_size = self.val_step_size
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
         """Report and decide whether to go on."""
         pl_module.step_size = self._training_step_size
         step, value = trainer.global_step, float(pl_module.valid_trajectories[-1][1])

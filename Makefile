@@ -1,0 +1,34 @@
+# make demo   set up .venv and tune AutoNHITS on AirPassengers with two workers
+# make test   set up .venv and check everything: style, types, import contracts, tests with coverage
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check fast setup clean
+
+demo: $(READY)
+	$(BIN)/castpool tune --demo --workers 2
+
+test: check
+	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report term
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The tests that take seconds.
+fast: $(READY)
+	$(BIN)/python -m pytest -n 2 tests/unit tests/storage
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info castpool-out .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
