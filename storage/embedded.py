@@ -108,7 +108,7 @@ class EmbeddedServer:
                     keeper.spawn(_prepare_server(server), keeper_lock)
                     is_starter = True
                     deadline = time.monotonic() + _TIMEOUT_SECONDS
-            if not (refusal := _refusal(self.url)):
+            if not (refusal := _refusal(server)):
                 return
             _pause(deadline, f"The embedded PostgreSQL of {self.home / LOG_NAME} does not answer: {refusal}.")
 
@@ -178,7 +178,7 @@ def _prepare_server(server: Server) -> Server:
     found = server.sockets.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid not in (os.geteuid(), server.uid):
         raise _error(f"The folder {server.sockets} is not private to its server.", "Remove it")
-    _give(server.sockets, server)
+    server.take(server.sockets)
     return server
 
 
@@ -209,26 +209,22 @@ def _with_binaries_in_reach(server: Server, scratch: Path) -> Server:
 def _init_data(server: Server, pgdata: Path) -> None:
     """Make the cluster beside its final place, so that a kill in the middle leaves nothing half made."""
     pgdata.mkdir(mode=0o700)
-    _give(pgdata, server)
-    options = server.process_options
+    server.take(pgdata)
     settings = ("-U", "castpool", "--auth=peer", "--encoding=UTF8", "--locale=C", "--no-instructions")
-    _run(server.binaries / "initdb", "-D", pgdata, *settings, **options)
-    create = {"input": "CREATE DATABASE castpool\n"} | options
+    _run(server.binaries / "initdb", "-D", pgdata, *settings, **server.process_options)
+    create = {"input": "CREATE DATABASE castpool\n"} | server.process_options
     _run(server.binaries / "postgres", "--single", "-D", pgdata, "-c", "exit_on_error=on", "postgres", **create)
     pgdata.rename(server.pgdata)
 
 
-def _give(folder: Path, server: Server) -> None:
-    if os.geteuid() == 0:
-        os.chown(folder, server.uid, server.gid, follow_symlinks=False)
-
-
-def _refusal(url: str) -> str:
+def _refusal(server: Server) -> str:
     """Return why the server does not take a connection, or an empty string if it does."""
+    if not server.is_ready():  # asked first, as every connection before that would leave an error in the log
+        return "it is not ready"
     import psycopg
 
     try:
-        psycopg.connect(url.replace("+psycopg", "", 1), connect_timeout=5).close()
+        psycopg.connect(server.url.replace("+psycopg", "", 1), connect_timeout=5).close()
     except psycopg.OperationalError as error:
         return str(error).partition("\n")[0]
     return ""

@@ -79,6 +79,11 @@ class Server(NamedTuple):
             options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
         return options
 
+    def take(self, folder: Path) -> None:
+        """Make a folder that we have made the property of the server's account."""
+        if os.geteuid() == 0:
+            os.chown(folder, self.uid, self.gid, follow_symlinks=False)
+
     def command(self) -> list[str]:
         """The command line that runs PostgreSQL in the foreground."""
         settings = {
@@ -153,7 +158,7 @@ def keep(server: Server) -> int:
                 with os.fdopen(server_lock):
                     if postgres is not None:
                         postgres.wait()
-                        if not has_been_ready:
+                        if not has_been_ready and not server.is_ready():  # a killed one leaves "ready" behind
                             return 1
                         time.sleep(_RESTART_PAUSE_SECONDS)
                     postgres = _start(server, server_lock)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workers.result import Result
-    from workers.tune import tune
+    from workers.tuning import tune
 
 __all__ = ["Result", "tune"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "tune":
-        from workers.tune import tune
+        from workers.tuning import tune
 
         return tune
     if name == "Result":

@@ -37,7 +37,7 @@ def tune(data: Data = None, demo: Demo = False, quiet: Quiet = False, as_json: J
     """Tune a model: create or resume its study, run local workers, write the fitted winner."""
     with sentences():
         spec = _spec(data, demo, options)
-        from workers.tune import run
+        from workers.tuning import run
 
         result = run(spec, _demo_table() if demo else None, progress="quiet" if quiet else "auto")
         if as_json:
@@ -95,7 +95,7 @@ def pool(
         from workers.pool import cores, warm_up
         from workers.progress import progress_for
         from workers.signals import StopRequest
-        from workers.tune import run_pool
+        from workers.tuning import run_pool
 
         n_workers = workers or cores()
         warm_up(n_workers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import time
 import warnings
@@ -95,10 +97,12 @@ def build_model(job: Job, config: Mapping[str, Any], callbacks: list[pl.Callback
         **config,
         **changed,
     }
-    arguments["callbacks"] = [*config.get("callbacks", ()), *callbacks]
     if job.model.needs_n_series:
         arguments["n_series"] = job.series.n_series
-    return job.model.model_class(**arguments)
+    model = job.model.model_class(**arguments)
+    # Not as an argument: those become hyper-parameters, which are copied and saved with the model.
+    model.trainer_kwargs["callbacks"] = [*(model.trainer_kwargs.get("callbacks") or ()), *callbacks]
+    return model
 
 
 def _static_columns(series: Series) -> list[str]:
@@ -118,8 +122,16 @@ def train(job: Job, trial: optuna.Trial, *, is_prunable: bool, interruption: Cal
     )
     started = time.monotonic()
     model = build_model(job, config, [hook])
-    model.fit(job.dataset, val_size=job.spec.validation_size)
-    return Trained(hook.ending, hook.best_value, hook.best_step, config, time.monotonic() - started)
+    ending: Ending | None = None
+    try:
+        # neuralforecast prints a model's whole configuration before it gives a diverged one up.
+        with contextlib.redirect_stdout(io.StringIO()):
+            model.fit(job.dataset, val_size=job.spec.validation_size)
+    except Exception as error:
+        if "Loss is NaN" not in str(error):
+            raise
+        ending = Ending("diverged", f"training loss was NaN after step {hook.last_step}")
+    return Trained(ending or hook.ending, hook.best_value, hook.best_step, config, time.monotonic() - started)
 
 
 def quiet() -> None:

@@ -119,16 +119,16 @@ def _training(trials: Sequence[FrozenTrial], best: int | None) -> Chart:
     reported = [own for own in trials if own.intermediate_values and own.state is not TrialState.FAIL]
     if not reported:
         return Chart(note="No trial reported a loss.")
-    kept = sorted(reported, key=lambda own: (own.number != best, not _is_default(own), _loss(own)))[:DRAWN_TRIALS]
+    kept = sorted(reported, key=lambda own: (own.number != best, not is_default(own), _loss(own)))[:DRAWN_TRIALS]
     # What is drawn last lies on top.
-    kept.sort(key=lambda own: (own.number == best, _is_default(own), own.state is TrialState.COMPLETE))
+    kept.sort(key=lambda own: (own.number == best, is_default(own), own.state is TrialState.COMPLETE))
     figure = optuna.visualization.plot_intermediate_values(_study(kept))
     groups = set()
     for line, own in zip(figure.data, kept, strict=True):
         group, colour, width = STATES[own.state.name][0], STATES[own.state.name][1], 1.0
         if own.number == best:
             group, colour, width = "best", INK, 2.5
-        elif _is_default(own):
+        elif is_default(own):
             group, colour, width = "the defaults", ORANGE, 2.0
         line.update(name=group, legendgroup=group, showlegend=group not in groups)
         line.update(line={"color": colour, "width": width}, marker={"color": colour, "size": 4})
@@ -236,7 +236,8 @@ def _own_name(label: str) -> str:
     return re.sub(r"^(?:log2|rank)\((.+)\)$", r"\1", label)
 
 
-def _is_default(trial: FrozenTrial) -> bool:
+def is_default(trial: FrozenTrial) -> bool:
+    """Return whether the trial is an attempt at the model's own defaults."""
     return bool(trial.user_attrs.get("castpool", {}).get("slot") == 0)
 
 

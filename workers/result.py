@@ -115,11 +115,13 @@ def fit_best(job: Job, trial: optuna.trial.FrozenTrial, stop: StopRequest) -> Ne
     config = configuration_of(job, trial)
     step = int(trial.user_attrs["best_step"])
     max_steps = int(config.get("max_steps", job.plan.max_steps))
-    model = build_model(job, config, [StopAt(step, stop)], val_check_steps=max_steps)
+    model = build_model(job, config, [], val_check_steps=max_steps)
     fitted = NeuralForecast(models=[model], freq=job.series.freq)
+    callbacks = fitted.models[0].trainer_kwargs["callbacks"]
+    callbacks.append(stop_at := StopAt(step, stop))
     fitted.fit(job.series.frame, static_df=job.series.static)
-    # An ordinary model from here on: nothing of ours may travel with it or stop a later fit.
-    model.trainer_kwargs["callbacks"] = list(config.get("callbacks", ()))
+    # An ordinary model from here on: nothing of ours may stop a later fit.
+    callbacks.remove(stop_at)
     return fitted
 
 

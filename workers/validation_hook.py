@@ -43,6 +43,7 @@ class ValidationHook(pl.Callback):
         self.ending = Ending("complete")
         self.best_value = math.inf
         self.best_step = 0
+        self.last_step = 0
         self._training_step_size = 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
@@ -60,6 +61,7 @@ class ValidationHook(pl.Callback):
             trainer.should_stop = True
 
     def _judge(self, step: int, value: float) -> Ending | None:
+        self.last_step = step
         if (interrupted := self.interruption()) is not None:
             return interrupted
         if not math.isfinite(value):

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,10 @@ class User:
 
     def url(self) -> str:
         assert self.process.stdout
-        return self.process.stdout.readline().strip()
+        return str(self.process.stdout.readline().strip())
 
     def leave(self) -> str:
-        return self.process.communicate(timeout=30)[0]
+        return str(self.process.communicate(timeout=30)[0])
 
     def kill(self) -> None:
         self.process.kill()
@@ -132,6 +132,11 @@ def expect_stopped(home: Path) -> None:
         if pid_file.exists() and is_alive(pid := int(pid_file.read_text().split()[0])):
             os.kill(pid, signal.SIGKILL)
     pytest.fail("a server or a keeper has outlived its users")
+
+
+def stays_up(url: str) -> bool:
+    """Tell whether the server goes on for several times as long as the keeper takes to notice that nobody is left."""
+    return not until(lambda: not answers(url), seconds=0.4)
 
 
 @pytest.fixture
@@ -228,7 +233,7 @@ def test_data_outlives_the_server(home: Path) -> None:
 
 def test_users_who_start_at_once_share_one_server(folder: Path, start_user: Callable[..., User]) -> None:
     home = folder / "home"
-    users = [start_user(home) for _ in range(6)]
+    users = [start_user(home) for _ in range(5)]
     urls = {user.url() for user in users}
     assert len(urls) == 1
     url = urls.pop()
@@ -236,7 +241,7 @@ def test_users_who_start_at_once_share_one_server(folder: Path, start_user: Call
     assert query(url, "select pg_backend_pid() > 0") == [(True,)]
     for user in users[1:]:
         user.leave()
-    assert not until(lambda: not answers(url), seconds=0.5)
+    assert stays_up(url)
     users[0].leave()
     assert until(lambda: not any(map(is_alive, pids)), seconds=3)
     # One start in the log: nobody started a second server, even for a moment.
@@ -249,7 +254,7 @@ def test_killed_user_neither_takes_the_server_down_nor_keeps_it_up(home: Path, s
     assert second.url() == url
     pid = postmaster(home)
     first.kill()
-    assert not until(lambda: not answers(url), seconds=0.5)
+    assert stays_up(url)
     assert postmaster(home) == pid
     second.leave()
     assert until(lambda: has_stopped(home), seconds=3)
@@ -269,7 +274,7 @@ def test_forked_child_is_a_user_and_a_program_that_was_started_is_not(
     forks = "import os, time\nif os.fork() == 0: sys.stdout.close(); sys.stdin.read(); os._exit(0)\nserver.close()"
     parent = start_user(home, forks)
     url = parent.url()
-    assert not until(lambda: not answers(url), seconds=0.5)
+    assert stays_up(url)
     parent.leave()
     assert until(lambda: has_stopped(home), seconds=3)
 
@@ -291,7 +296,7 @@ def test_interrupt_from_the_terminal_reaches_neither_server_nor_keeper(
         pids = [postmaster(home), keeper(home)]
         os.killpg(first.process.pid, signal.SIGINT)
         assert "interrupted" in first.leave()
-        assert not until(lambda: not answers(server.url), seconds=0.5)
+        assert stays_up(server.url)
         assert [postmaster(home), keeper(home)] == pids
 
 
@@ -471,8 +476,9 @@ def test_root_widens_nothing_and_creates_no_account(folder: Path, start_user: Ca
     assert before == ([(path.stat().st_mode, path.stat().st_uid) for path in watched], Path("/etc/passwd").read_bytes())
     server = psutil.Process(postmaster(home))
     for process in (server, *server.children(recursive=True)):
-        assert 0 not in (*process.uids(), *process.gids())
-        assert "PWD" not in process.environ()
+        with suppress(psutil.NoSuchProcess):  # the backends come and go
+            assert 0 not in (*process.uids(), *process.gids())
+            assert "PWD" not in process.environ()
     with EmbeddedServer(home) as joined:
         assert joined.notes == [
             f"PostgreSQL refuses to run as root, so the embedded server runs as {server.username()!r}."
@@ -524,19 +530,14 @@ def test_only_root_may_connect(home: Path) -> None:
 
 
 def refusal_of(account: pwd.struct_passwd, url: str) -> str:
-    """Connect as another account, in a fork since it may not be able to start a Python of its own."""
-    reading, writing = os.pipe()
-    if (child := os.fork()) == 0:
-        os.setgroups([])
-        os.setgid(account.pw_gid)
-        os.setuid(account.pw_uid)
-        try:
-            query(url, "select 1")
-            os.write(writing, b"connected")
-        except psycopg.OperationalError as error:
-            os.write(writing, str(error).splitlines()[0].encode())
-        os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with os.fdopen(reading) as told:
-        return told.read()
+    """Try to connect as another account and return how that ended; Python starts as root, for it may lie in /root."""
+    connect = f"""
+import os, psycopg
+os.setgroups([]); os.setgid({account.pw_gid}); os.setuid({account.pw_uid})
+try:
+    psycopg.connect({url.replace("+psycopg", "")!r})
+except psycopg.OperationalError as error:
+    print(str(error).splitlines()[0])
+"""
+    done = subprocess.run([sys.executable, "-c", connect], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()

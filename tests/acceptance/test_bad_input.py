@@ -1,0 +1,194 @@
+"""Every wrong input: exit code 2 (3 for a server that is away), one sentence, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import Result as CliResult
+from sqlalchemy import create_engine, text
+
+from tests.acceptance.conftest import monthly
+
+Cli = Callable[..., CliResult]
+
+
+def written(frame: pd.DataFrame, name: str = "data.csv") -> str:
+    frame.to_csv(name, index=False)
+    return name
+
+
+def sentence_of(result: CliResult, exit_code: int = 2) -> str:
+    """Return the one sentence on standard error, after checking that there is just that."""
+    assert result.exit_code == exit_code, result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("castpool: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    return lines[0].removeprefix("castpool: ")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_written(database: str, cli: Cli) -> Any:
+    yield
+    assert not Path("castpool-out").exists()
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        for table in ("studies", "castpool_studies", "castpool_datasets", "trials"):
+            assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
+    engine.dispose()
+
+
+def broken(**changes: Any) -> pd.DataFrame:
+    frame = monthly(2)
+    for column, (row, value) in changes.items():
+        frame.loc[row, column] = value
+    return frame
+
+
+DATA: dict[str, tuple[pd.DataFrame, list[str]]] = {
+    "missing time column": (
+        monthly().rename(columns={"ds": "date"}),
+        ["time_col", "'ds'", "date", "--time-col"],
+    ),
+    "missing target column": (
+        monthly().rename(columns={"y": "value"}),
+        ["target_col", "'y'", "value", "--target-col"],
+    ),
+    "missing id column": (
+        monthly(2).rename(columns={"unique_id": "store"}),
+        ["id_col", "repeat", "--id-col"],
+    ),
+    "NaN in y": (broken(y=(5, np.nan)), ["y", "1 missing", "'s0'", "2015-06-01"]),
+    "infinite y": (broken(y=(65, np.inf)), ["y", "1 infinite", "'s1'", "2015-06-01"]),
+    "duplicates": (pd.concat([monthly(), monthly().iloc[[7]]]), ["1 ", "'s0'", "2015-08-01", "drop_duplicates"]),
+    "gaps": (monthly(2).drop(index=[70, 71]), ["'s1'", "2 ", "2015-10", "2016-01", "fill"]),
+    "too short": (monthly(1, length=10), ["'s0'", "10", "shorter"]),
+    "no rows": (monthly().iloc[:0], ["data"]),
+}
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_data_that_cannot_work(cli: Cli, case: str) -> None:
+    frame, words = DATA[case]
+    sentence = sentence_of(cli("tune", written(frame), "--horizon", "4", "--freq", "MS"))
+    for word in words:
+        assert word in sentence
+
+
+FLAGS: dict[str, tuple[list[str], list[str]]] = {
+    "unknown model": (["--model", "NHIT"], ["model", "'NHIT'", "did you mean 'NHITS'?"]),
+    "model without a space": (["--model", "HINT"], ["model", "'HINT'", "no search space"]),
+    "unknown loss": (["--loss", "HubberLoss"], ["loss", "'HubberLoss'", "did you mean 'HuberLoss'?"]),
+    "loss without its arguments": (["--loss", "QuantileLoss"], ["loss", "QuantileLoss", "it takes q"]),
+    "unknown frequency": (["--freq", "XYZ"], ["freq", "'XYZ'"]),
+    "frequency of other data": (["--freq", "D"], ["freq", "'D'", "MS"]),
+    "horizon below 1": (["--horizon", "0"], ["horizon", "0", "at least 1"]),
+    "trials below 1": (["--trials", "0"], ["trials", "0", "at least 1"]),
+    "validation below the horizon": (["--val-size", "2"], ["val_size", "2", "at least the horizon, 4"]),
+    "unknown sampler": (["--sampler", "TEP"], ["sampler", "'TEP'", "did you mean 'TPE'?"]),
+    "unknown pruner": (["--pruner", "Hyperbnd"], ["pruner", "did you mean 'Hyperband'?"]),
+    "sampler that refuses": (["--sampler", "{name: TPE, n_trials: 3}"], ["sampler", "n_trials"]),
+    "unknown argument": (["--space", "n_blcks: [1, 2]"], ["space", "'n_blcks'", "did you mean 'n_blocks'?"]),
+    "empty range": (["--space", "learning_rate: {low: 1, high: 0.1}"], ["space.learning_rate", "low"]),
+    "input that does not fit": (["--space", "input_size: [8, 500]"], ["space.input_size", "500", "up to 52"]),
+    "space that is no YAML": (["--space", "dropout: [0.0"], ["space", "not YAML"]),
+    "multivariate model, one series": (["--model", "iTransformer"], ["model", "iTransformer", "NHITS"]),
+    "exogenous column that the data lacks": (["--hist-exog", "prize"], ["hist_exog", "'prize'", "did you mean 'price'"]),
+    "exogenous column that the model does not take": (
+        ["--model", "PatchTST", "--hist-exog", "price"],
+        ["hist_exog", "price", "PatchTST takes no historical"],
+    ),
+    "future column without its future": (["--futr-exog", "price"], ["futr_exog", "price", "--futr-data"]),
+    "future data that is not used": (["--futr-data", "data.csv"], ["futr_data", "--futr-exog"]),
+    "name that is no name": (["--name", "a/b"], ["name", "'a/b'", "letters"]),
+    "short series": (["--short-series", "pad"], ["short_series", "'pad'"]),
+    "checks beyond the training": (["--max-steps", "10", "--val-check-steps", "20"], ["val_check_steps", "20", "10"]),
+}
+
+
+@pytest.mark.parametrize("case", FLAGS)
+def test_flags_that_cannot_work(cli: Cli, case: str) -> None:
+    flags, words = FLAGS[case]
+    data = written(monthly(price=1.0))
+    sentence = sentence_of(cli("tune", data, "--horizon", "4", *flags))
+    for word in words:
+        assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["data", "no such file"]),
+        (b"", ["data", "empty"]),
+        (b"\x00\x01\x02", ["data"]),
+    ],
+)
+def test_files_that_cannot_be_read(cli: Cli, content: bytes | None, words: list[str]) -> None:
+    if content is not None:
+        Path("data.csv").write_bytes(content)
+    sentence = sentence_of(cli("tune", "data.csv", "--horizon", "4"))
+    for word in words:
+        assert word in sentence
+
+
+def test_nothing_given(cli: Cli) -> None:
+    assert "--demo" in sentence_of(cli("tune"))
+
+
+def test_no_horizon(cli: Cli) -> None:
+    assert "--horizon" in sentence_of(cli("tune", written(monthly())))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "words"),
+    [
+        ("data: data.csv\nhorizon: 4\nmodle: NHITS\n", ["'modle'", "did you mean 'model'?"]),
+        ("data: data.csv\nhorizon: soon\n", ["horizon", "'soon'"]),
+        ("- a\n- b\n", ["spec", "key: value"]),
+        ("a: [b\n", ["spec", "not YAML", "line"]),
+    ],
+)
+def test_specs_that_cannot_work(cli: Cli, yaml: str, words: list[str]) -> None:
+    written(monthly())
+    Path("spec.yaml").write_text(yaml)
+    sentence = sentence_of(cli("tune", "spec.yaml"))
+    for word in words:
+        assert word in sentence
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:///study.db", ["sqlite:///study.db", "parallel", "postgresql://"]),
+        ("mysql://root:canary@localhost/db", ["PostgreSQL only"]),
+        ("postgresql://localhost", ["no database"]),
+        ("nonsense", ["no URL"]),
+    ],
+)
+def test_storages_that_castpool_does_not_use(cli: Cli, url: str, words: list[str]) -> None:
+    sentence = sentence_of(cli("tune", written(monthly()), "--horizon", "4", "--storage", url))
+    for word in words:
+        assert word in sentence
+    assert "canary" not in sentence
+
+
+def test_a_server_that_does_not_answer(cli: Cli) -> None:
+    url = "postgresql://someone:canary@127.0.0.1:9/db"
+    sentence = sentence_of(cli("tune", written(monthly()), "--horizon", "4", "--storage", url), exit_code=3)
+    assert "127.0.0.1:9" in sentence
+    assert "does not answer" in sentence
+    assert "canary" not in sentence
+
+
+@pytest.mark.parametrize("command", ["worker", "pool", "status", "best"])
+def test_a_study_that_is_not_there(cli: Cli, command: str) -> None:
+    assert "'nobody'" in sentence_of(cli(command, "nobody"))
+
+
+def test_a_result_that_is_not_there(cli: Cli) -> None:
+    assert "castpool tune" in sentence_of(cli("forecast", "nowhere"))
