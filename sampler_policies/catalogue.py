@@ -52,7 +52,7 @@ class ModelEntry:
         arguments: dict[str, Any] = {"h": horizon, "backend": "ray"}
         if self.needs_n_series:
             arguments["n_series"] = n_series
-        config = self.auto_class.get_default_config(**arguments)  # type: ignore[attr-defined]
+        config = self.auto_class.get_default_config(**arguments)
         return {name: domain for name, domain in config.items() if name not in DECIDED_ELSEWHERE}
 
 
@@ -78,7 +78,7 @@ def entry(name: str) -> ModelEntry:
     wanted = {name.lower(), f"auto{name.lower()}"}  # Autoformer is AutoAutoformer's model
     found = next((own for own in names() if f"auto{own.lower()}" in wanted), None)
     if found is None:
-        if wanted & {own.lower() for own in auto.__all__}:
+        if wanted & {own.lower() for own in auto.__all__ if own.startswith("Auto")}:
             raise InputError(
                 "model", repr(name), f"it has no search space of its own; write one of {', '.join(names())}."
             )

@@ -19,17 +19,21 @@ class InputError(ValueError):
     exit_code = 2
 
     def __init__(self, field: str, got: object, remedy: str) -> None:
+        # The parts are the arguments, so that the error survives the way from one process to another.
+        super().__init__(field, got, remedy)
         self.field = field
         self.got = got
         self.remedy = remedy
-        super().__init__(f"{field}: got {got}; {remedy}")
+
+    def __str__(self) -> str:
+        return f"{self.field}: got {self.got}; {self.remedy}"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Return ``did you mean 'NHITS'?`` for the nearest known word, or the list of all where none is near."""
     words = sorted(known)
     lowered = {name.lower(): name for name in words}
-    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(word).lower(), lowered, n=1, cutoff=0.6)
     if near:
         return f"did you mean {lowered[near[0]]!r}?"
     return f"write one of {', '.join(words)}."

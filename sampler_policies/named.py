@@ -18,11 +18,11 @@ def find_class(field: str, name: str, module: ModuleType, base: type[T]) -> type
         InputError: the module has none of that name.
     """
     suffix = base.__name__.removeprefix("Base")
-    exported = {own.removesuffix(suffix): getattr(module, own) for own in module.__all__ if own.endswith(suffix)}
-    known = {own: cls for own, cls in exported.items() if cls is not base}
-    for own, cls in known.items():
+    exported = [own for own in module.__all__ if own.endswith(suffix) and not own.startswith("Base")]
+    known = {own.removesuffix(suffix): own for own in exported}
+    for own, full in known.items():
         if own.lower() == name.lower().removesuffix(suffix.lower()):
-            return cls  # type: ignore[no-any-return]
+            return getattr(module, full)  # type: ignore[no-any-return]
     raise InputError(field, repr(name), did_you_mean(name, known))
 
 

@@ -33,10 +33,17 @@ from optuna.distributions import (
 
 Kind = Literal["float", "int", "power", "rank", "choice"]
 
+# Optuna keeps integers as floats, which hold no larger ones exactly.
+LARGEST_INTEGER = 2**53
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """A searched argument of a model. ``label`` is its name in Optuna, ``name`` the model's own."""
+    """A searched argument of a model. ``label`` is its name in Optuna, ``name`` the model's own.
+
+    ``values`` are the choices of a rank or choice parameter: JSON values. Where there is a ``quantum``, the model
+    gets the multiple of it that is nearest to the number that Optuna samples.
+    """
 
     name: str
     kind: Kind
@@ -66,42 +73,59 @@ class Parameter:
 
     def decode(self, stored: Any) -> Any:
         """Return the model's value for one that Optuna holds."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return self.values[d.choices.index(stored)]
         if self.kind == "power":
             return 2 ** int(stored)
         if self.kind == "rank":
             return self.values[int(stored)]
-        if self.kind == "choice":
-            return next(value for value in self.values if name_of(value) == stored and _same_type(value, stored))
         if self.quantum is not None:
-            return round(round(stored / self.quantum) * self.quantum, 12)
+            return _on_grid(stored, 0, self.quantum)
+        if isinstance(d, FloatDistribution) and d.step is not None:
+            return _on_grid(stored, d.low, d.step)
         return stored
 
     def encode(self, value: Any) -> Any:
         """Return what Optuna holds for the model's value, or for the nearest one that the space has.
 
         Raises:
-            ValueError: a choice without order that the space does not have.
+            ValueError: a choice without order that the space does not have, or no number where there is an order.
         """
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
-            if not any(name_of(value) == name_of(own) for own in self.values):
+            texts = [json.dumps(own) for own in self.values]
+            if (text := json.dumps(value)) not in texts:
                 raise ValueError(f"{self.name}: {value!r} is not among {list(self.values)}")
-            return name_of(value)
+            return d.choices[texts.index(text)]
         assert isinstance(d, IntDistribution | FloatDistribution)
+        if not isinstance(value, int | float):
+            raise ValueError(f"{self.name}: {value!r} is not a number")
         if self.kind == "power":
-            return min(range(d.low, d.high + 1), key=lambda power: abs(2**power - value))
+            distances = [abs(own - value) for own in self.grid()]
+            return int(d.low) + distances.index(min(distances))
         if self.kind == "rank":
-            return min(range(len(self.values)), key=lambda rank: abs(self.values[rank] - value))
+            # 1 and 1.0 are equally near to 1, and two choices to a model.
+            differences = [(abs(own - value), type(own) is not type(value)) for own in self.values]
+            return differences.index(min(differences))
         inside = min(max(value, d.low), d.high)
         if isinstance(d, IntDistribution):
-            return int(d.low + round((inside - d.low) / d.step) * d.step)
-        return float(inside)
+            return int(_on_grid(inside, d.low, d.step))
+        return float(inside if d.step is None else _on_grid(inside, d.low, d.step))
 
     def grid(self) -> list[Any]:
-        """Return every value that the model may get, ascending; empty for a float range."""
+        """Return every value that the model may get, ascending where there is an order; empty for floats."""
         d = self.distribution
         if isinstance(d, IntDistribution):
-            return [self.decode(stored) for stored in range(d.low, d.high + 1, d.step)]
+            decoded = (self.decode(stored) for stored in range(d.low, d.high + 1, d.step))
+            return list(dict.fromkeys(decoded)) if self.quantum is not None else list(decoded)
+        return list(self.values)
+
+    def extremes(self) -> list[Any]:
+        """Return the values between which all others lie: both ends of an order, else every choice."""
+        d = self.distribution
+        if isinstance(d, IntDistribution | FloatDistribution):
+            return [self.decode(d.low), self.decode(d.high)]
         return list(self.values)
 
     def to_json(self) -> dict[str, Any]:
@@ -121,36 +145,29 @@ class Parameter:
         return cls(stored["name"], stored["kind"], distribution, tuple(stored["values"]), stored["quantum"])
 
 
-def _same_type(value: Any, stored: Any) -> bool:
-    # 1, 1.0 and True are equal in Python and three different choices to a model.
-    return isinstance(value, list | tuple | dict) or type(value) is type(stored)
-
-
-def name_of(value: Any) -> bool | int | float | str | None:
-    """Return how Optuna's storage keeps a choice: scalars as they are, lists by their JSON text."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return json.dumps(value)
-
-
 def from_choices(name: str, choices: Sequence[Any]) -> Parameter:
-    """Return the parameter for a list of choices, ordered wherever the choices are numbers."""
-    numbers = _ordered_numbers(choices)
-    if numbers is None:
-        unique = list({(name_of(value), type(value)): value for value in choices}.values())
-        return Parameter(name, "choice", CategoricalDistribution([name_of(v) for v in unique]), tuple(unique))
+    """Return the parameter for a list of choices, JSON values, ordered wherever all are numbers."""
+    # By their JSON text, because 1, 1.0 and True are equal in Python and three choices to a model.
+    unique = [json.loads(text) for text in dict.fromkeys(json.dumps(value) for value in choices)]
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in unique):
+        return Parameter(name, "choice", CategoricalDistribution(_stored_names(unique)), tuple(unique))
+    numbers = sorted(unique)
     if all(isinstance(number, int) for number in numbers):
         steps = {b - a for a, b in itertools.pairwise(numbers)}
         powers = [number.bit_length() - 1 for number in numbers]
         is_power = numbers[0] > 0 and [2**power for power in powers] == numbers
         if steps != {1} and is_power and powers == list(range(powers[0], powers[-1] + 1)):
             return Parameter(name, "power", IntDistribution(powers[0], powers[-1]))
-        if len(steps) == 1:
+        if len(steps) == 1 and max(map(abs, numbers)) <= LARGEST_INTEGER:
             return Parameter(name, "int", IntDistribution(numbers[0], numbers[-1], step=steps.pop()))
     return Parameter(name, "rank", IntDistribution(0, len(numbers) - 1), tuple(numbers))
 
 
-def _ordered_numbers(choices: Sequence[Any]) -> list[Any] | None:
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in choices):
-        return None
-    return sorted(set(choices))
+def _stored_names(values: Sequence[Any]) -> list[Any]:
+    """Return how Optuna keeps choices: scalars as they are, lists by their JSON text, all so where two look equal."""
+    names = [value if value is None or isinstance(value, int | float | str) else json.dumps(value) for value in values]
+    return names if len(set(names)) == len(names) else [json.dumps(value) for value in values]
+
+
+def _on_grid(number: float, origin: float, step: float) -> float:
+    return round(origin + round((number - origin) / step) * step, 12)

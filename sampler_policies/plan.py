@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sampler_policies.bounds import bounded
+from sampler_policies.bounds import bounded, input_sizes, numbers_of
 from sampler_policies.catalogue import ModelEntry
 from sampler_policies.decision import Decision
 from sampler_policies.domains import from_ray, override
-from sampler_policies.errors import InputError
+from sampler_policies.errors import InputError, did_you_mean
 from sampler_policies.facts import BudgetFacts, DataFacts, SpaceFacts
 from sampler_policies.pruners import choose_pruner
 from sampler_policies.resources import choose_max_steps, choose_val_check_steps
 from sampler_policies.samplers import choose_sampler
 from sampler_policies.space import Space
 from sampler_policies.wishes import Wishes
+
+# Arguments that count something; the rules compare them with what the data holds.
+COUNTS = ("input_size", "batch_size", "windows_batch_size", "step_size", "max_steps", "val_check_steps")
+ENDLESS = 10**9
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,9 @@ class Plan:
 
 def smallest_input(model: ModelEntry, horizon: int, n_series: int, wishes: Wishes) -> int:
     """Return the smallest input size that the search may choose: what a series must at least be long for."""
-    space = override(_base(model, horizon, n_series, wishes), wishes.space or {}, model.arguments)
-    return min(size if size > 0 else 3 * horizon for size in _input_sizes(space, horizon))
+    endless = DataFacts(n_series, ENDLESS, ENDLESS, n_series * ENDLESS, horizon, horizon)
+    space = _space(_base(model, endless, wishes), model, endless, wishes)
+    return 1 if _pads(space) else input_sizes(space, horizon, model)[0]
 
 
 def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_function: bool = False) -> Plan:
@@ -66,16 +71,17 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
     Raises:
         InputError: a wish that cannot be met, in one sentence.
     """
-    base = _base(model, data.horizon, data.n_series, wishes)
-    # A configuration that the user wrote is the user's choice: its values are not bounded.
-    space = base if wishes.base_space else bounded(base, data, model.defaults, wishes.seed)
-    space = override(space, wishes.space or {}, model.arguments)
-    _refuse_inputs_that_do_not_fit(space, data)
-    searched_again = space if "max_steps" in space else base
-    steps_given = wishes.max_steps or space.constants.get("max_steps")
-    max_steps = choose_max_steps(searched_again, model.defaults.get("max_steps", 1000), steps_given)
-    checks_given = wishes.val_check_steps or space.constants.get("val_check_steps")
-    checks = choose_val_check_steps(int(max_steps.choice), checks_given)
+    if space_is_function and wishes.space:
+        got = ", ".join(wishes.space)
+        raise InputError("space", got, "the configuration is a function: write these into it.")
+    base = _base(model, data, wishes)
+    space = _space(base, model, data, wishes)
+    if not space_is_function:
+        _refuse_inputs_that_do_not_fit(space, data, model)
+    given = _asked_once("max_steps", wishes.max_steps, space, wishes)
+    max_steps = choose_max_steps(base, space, model.defaults["max_steps"], given)
+    given = _asked_once("val_check_steps", wishes.val_check_steps, space, wishes)
+    checks = choose_val_check_steps(int(max_steps.choice), given)
     budget = BudgetFacts(wishes.trials, wishes.workers, int(max_steps.choice), int(checks.choice))
     facts = SpaceFacts(0, 0, is_function=True) if space_is_function else space.facts
     decisions = (
@@ -93,37 +99,81 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
 def default_parameters(space: Space, model: ModelEntry, data: DataFacts) -> dict[str, Any]:
     """Return the stored parameters nearest to the model's own defaults.
 
-    The input size has no default in neuralforecast; its documentation uses twice the horizon.
+    Most models have no default input size, and neuralforecast's documentation uses twice the horizon; recurrent
+    ones default to a negative size, which means three horizons.
     """
-    usual = {"input_size": 2 * data.horizon, **{k: v for k, v in model.defaults.items() if k != "input_size"}}
+    usual = {"input_size": 2 * data.horizon, **model.defaults}
+    if usual["input_size"] < 1:
+        usual["input_size"] = 3 * data.horizon
     stored: dict[str, Any] = {}
     for parameter in space.parameters:
         if (value := usual.get(parameter.name)) is None:
             continue
         try:
             stored[parameter.label] = parameter.encode(value)
-        except (ValueError, TypeError):
+        except ValueError:
             continue  # the user's own choices leave the default out: this one is sampled
     return stored
 
 
-def _base(model: ModelEntry, horizon: int, n_series: int, wishes: Wishes) -> Space:
-    return from_ray(wishes.base_space or model.default_space(horizon, n_series))
+def _base(model: ModelEntry, data: DataFacts, wishes: Wishes) -> Space:
+    if wishes.base_space is None:
+        return from_ray(model.default_space(data.horizon, data.n_series))
+    unknown = next((name for name in wishes.base_space if name not in model.arguments), None)
+    if unknown is not None:
+        remedy = f"{model.name} takes no such argument: {did_you_mean(unknown, model.arguments)}"
+        raise InputError("config", repr(unknown), remedy)
+    return from_ray(wishes.base_space)
 
 
-def _input_sizes(space: Space, horizon: int) -> list[int]:
-    return space["input_size"].grid() if "input_size" in space else [space.constants.get("input_size", horizon)]
+def _space(base: Space, model: ModelEntry, data: DataFacts, wishes: Wishes) -> Space:
+    asked = wishes.space or {}
+    space = override(base, asked, model.arguments, model.defaults)
+    _refuse_what_counts_nothing(space)
+    if wishes.base_space is None:
+        return bounded(space, data, model, wishes.seed, asked)
+    # A configuration that the user wrote is the user's choice, and only a wish beside it is another's.
+    if wishes.max_steps is not None and "max_steps" not in asked:
+        space = space.without("max_steps")
+    is_seeded = "random_seed" in space or "random_seed" in space.constants
+    return space if is_seeded else space.fixing("random_seed", wishes.seed)
 
 
-def _refuse_inputs_that_do_not_fit(space: Space, data: DataFacts) -> None:
-    longest = max(_input_sizes(space, data.horizon))
-    if longest > data.longest_input:
-        raise InputError(
-            "space.input_size",
-            longest,
-            f"the shortest series has {data.shortest} observations, of which validation takes {data.val_size} and the "
-            f"horizon {data.horizon}: write sizes up to {data.longest_input}.",
-        )
+def _pads(space: Space) -> bool:
+    return bool(space.constants.get("start_padding_enabled"))
+
+
+def _asked_once(name: str, given: int | None, space: Space, wishes: Wishes) -> int | None:
+    """Return the user's one number for an argument that the study decides, from the spec or from the space."""
+    in_space = space.constants.get(name)
+    if given is not None and name in (wishes.space or {}) and given != in_space:
+        raise InputError(name, f"{given}, and space.{name} too", "write one of the two.")
+    if name == "val_check_steps" and name in space:
+        raise InputError(f"space.{name}", space[name].extremes(), "write one number: trials are compared at checks.")
+    return given if given is not None else in_space
+
+
+def _refuse_what_counts_nothing(space: Space) -> None:
+    for name in COUNTS:
+        for own in numbers_of(space, name, usual=None):
+            is_left_out = own is None and name not in space
+            is_whole = isinstance(own, int) and not isinstance(own, bool)
+            # Recurrent models take a negative input size.
+            if not is_left_out and not (is_whole and (own >= 1 or name == "input_size")):
+                raise InputError(f"space.{name}", repr(own), "write whole numbers of at least 1.")
+
+
+def _refuse_inputs_that_do_not_fit(space: Space, data: DataFacts, model: ModelEntry) -> None:
+    longest = input_sizes(space, data.horizon, model)[1]
+    if longest <= data.longest_input or _pads(space):
+        return
+    problem = (
+        f"the shortest series has {data.shortest} observations, of which validation takes {data.val_size} and the "
+        f"horizon {data.horizon}"
+    )
+    if data.longest_input < 1:
+        raise InputError("horizon", data.horizon, f"{problem}: write a shorter one, or leave that series out.")
+    raise InputError("space.input_size", longest, f"{problem}: write sizes up to {data.longest_input}.")
 
 
 def _space_decision(model: ModelEntry, space: Space | None, wishes: Wishes) -> Decision:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
+from optuna.pruners import HyperbandPruner, SuccessiveHalvingPruner
 
 from sampler_policies.decision import Decision
 from sampler_policies.facts import BudgetFacts
@@ -22,20 +23,18 @@ def choose_pruner(budget: BudgetFacts, given: str | None, arguments: dict[str, A
         InputError: no pruner of that name, or one that does not take these arguments.
     """
     if given is not None:
-        decision = Decision("pruner", given, "it was asked for", arguments)
+        decision = Decision("pruner", given, "it was asked for", {**_resources(given, budget), **arguments})
         build_pruner(decision)
         return decision
     if budget.trials < FEWEST_TRIALS:
-        return Decision("pruner", "Nop", f"{budget.trials} trials are too few to compare halves of")
+        return Decision("pruner", "Nop", f"fewer than {FEWEST_TRIALS} trials leave nothing to compare")
     if budget.checks < FEWEST_CHECKS:
-        return Decision("pruner", "Nop", f"{budget.checks} checks a trial leave nothing to save")
+        return Decision("pruner", "Nop", f"fewer than {FEWEST_CHECKS} checks a trial leave nothing to save")
     reason = (
         f"trials that look poor stop after {budget.val_check_steps} of {budget.max_steps} steps or {REDUCTION_FACTOR}, "
-        f"{REDUCTION_FACTOR**2}, ... times as many, and brackets that stop later protect "
-        "slow starters"
+        f"{REDUCTION_FACTOR**2}, ... times as many, and brackets that stop later protect slow starters"
     )
-    # Explicit resources: "auto" would be guessed anew, and differently, by every process (optuna's Hyperband).
-    resources = {"min_resource": budget.val_check_steps, "max_resource": budget.max_steps}
+    resources = _resources("Hyperband", budget)
     return Decision("pruner", "Hyperband", reason, {**resources, "reduction_factor": REDUCTION_FACTOR})
 
 
@@ -45,5 +44,17 @@ def build_pruner(decision: Decision) -> optuna.pruners.BasePruner:
     Raises:
         InputError: as `choose_pruner`.
     """
-    cls = find_class("pruner", decision.choice, optuna.pruners, optuna.pruners.BasePruner)
-    return build("pruner", cls, decision.arguments)
+    return build("pruner", _class(decision.choice), decision.arguments)
+
+
+def _class(name: str) -> type[optuna.pruners.BasePruner]:
+    return find_class("pruner", name, optuna.pruners, optuna.pruners.BasePruner)  # type: ignore[type-abstract]
+
+
+def _resources(name: str, budget: BudgetFacts) -> dict[str, Any]:
+    # Left to "auto", they would be guessed anew, and differently, by every process.
+    if _class(name) is HyperbandPruner:
+        return {"min_resource": budget.val_check_steps, "max_resource": budget.max_steps}
+    if _class(name) is SuccessiveHalvingPruner:
+        return {"min_resource": budget.val_check_steps}
+    return {}

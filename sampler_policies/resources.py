@@ -12,33 +12,45 @@ FEWEST_CHECKS = 15
 ROUND_STEPS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000)
 
 
-def choose_max_steps(default_space: Space, usual: int, given: int | None) -> Decision:
+def choose_max_steps(default_space: Space, space: Space, usual: int, given: int | None) -> Decision:
     """Decide how many training steps a trial that nobody stops takes.
 
     Args:
         default_space: the Auto class's own space, before `max_steps` is taken out of it.
+        space: what the trials search, in which the user may have put `max_steps` back.
         usual: the model's own default.
         given: the user's number, or None.
+
+    Raises:
+        InputError: less than one step.
     """
     if given is not None:
         if given < 1:
             raise InputError("max_steps", given, "write a number of training steps of at least 1.")
         return Decision("max_steps", str(given), "it was asked for")
-    longest = max(default_space["max_steps"].grid()) if "max_steps" in default_space else usual
+    if "max_steps" in space:
+        longest = max(space["max_steps"].extremes())
+        return Decision("max_steps", str(longest), "it is the longest training that the space asks for")
+    longest = max(default_space["max_steps"].extremes()) if "max_steps" in default_space else usual
     if longest <= LONGEST_BY_DEFAULT:
-        return Decision("max_steps", str(longest), "it is the longest training in the model's default space")
-    reason = f"the default space goes to {longest}, far beyond where checks tell good from bad; max_steps sets more"
+        return Decision("max_steps", str(longest), "it is the longest training in neuralforecast's defaults")
+    reason = (
+        f"neuralforecast's defaults go to {longest}, far beyond where checks tell good from bad; max_steps sets more"
+    )
     return Decision("max_steps", str(LONGEST_BY_DEFAULT), reason)
 
 
 def choose_val_check_steps(max_steps: int, given: int | None) -> Decision:
-    """Decide how many training steps lie between two validation checks."""
+    """Decide how many training steps lie between two validation checks.
+
+    Raises:
+        InputError: a number that leaves no check.
+    """
     if given is not None:
         if not 1 <= given <= max_steps:
             raise InputError("val_check_steps", given, f"write a number from 1 to max_steps ({max_steps}).")
         return Decision("val_check_steps", str(given), "it was asked for")
     fitting = [steps for steps in ROUND_STEPS if steps * FEWEST_CHECKS <= max_steps]
     steps = fitting[-1] if fitting else 1
-    return Decision(
-        "val_check_steps", str(steps), f"{max_steps // steps} checks a trial leave a pruner something to see"
-    )
+    reason = f"{max_steps // steps} checks a trial leave a pruner something to see"
+    return Decision("val_check_steps", str(steps), reason)

@@ -32,14 +32,19 @@ class Space:
 
     def searching(self, parameter: Parameter, note: str | None = None) -> Space:
         """Return the space with this parameter in place of whatever bore its name."""
-        others = tuple(own for own in self.parameters if own.name != parameter.name)
-        constants = {name: value for name, value in self.constants.items() if name != parameter.name}
-        return Space((*others, parameter), constants, self.notes).noting(note)
+        others = self.without(parameter.name)
+        return replace(others, parameters=(*others.parameters, parameter)).noting(note)
 
     def fixing(self, name: str, value: Any, note: str | None = None) -> Space:
         """Return the space with an argument at one value."""
-        others = tuple(own for own in self.parameters if own.name != name)
-        return Space(others, {**self.constants, name: value}, self.notes).noting(note)
+        others = self.without(name)
+        return replace(others, constants={**others.constants, name: value}).noting(note)
+
+    def without(self, name: str) -> Space:
+        """Return the space with no word on that argument: the model's own default, or what the study decides."""
+        parameters = tuple(own for own in self.parameters if own.name != name)
+        constants = {own: value for own, value in self.constants.items() if own != name}
+        return replace(self, parameters=parameters, constants=constants)
 
     def noting(self, note: str | None) -> Space:
         """Return the space with one more note on how it came about."""

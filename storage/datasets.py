@@ -7,7 +7,11 @@ import hashlib
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
+from storage.engine import patiently
 from storage.errors import StorageError
+
+INSERT = text("INSERT INTO castpool_datasets (sha256, payload) VALUES (:sha256, :payload) ON CONFLICT DO NOTHING")
+SELECT = text("SELECT payload FROM castpool_datasets WHERE sha256 = :sha256")
 
 
 def sha256_of(payload: bytes) -> str:
@@ -18,11 +22,12 @@ def sha256_of(payload: bytes) -> str:
 def put(engine: Engine, payload: bytes) -> str:
     """Keep a data set and return its hash. The same bytes are kept once."""
     sha256 = sha256_of(payload)
-    with engine.begin() as connection:
-        connection.execute(
-            text("INSERT INTO castpool_datasets (sha256, payload) VALUES (:sha256, :payload) ON CONFLICT DO NOTHING"),
-            {"sha256": sha256, "payload": payload},
-        )
+
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.execute(INSERT, {"sha256": sha256, "payload": payload})
+
+    patiently(write)
     return sha256
 
 
@@ -32,11 +37,14 @@ def get(engine: Engine, sha256: str) -> bytes:
     Raises:
         StorageError: it is not there, or not what its hash says.
     """
-    statement = text("SELECT payload FROM castpool_datasets WHERE sha256 = :sha256")
-    with engine.connect() as connection:
-        payload = connection.execute(statement, {"sha256": sha256}).scalar()
+
+    def read() -> bytes | None:
+        with engine.connect() as connection:
+            return connection.execute(SELECT, {"sha256": sha256}).scalar()
+
+    payload = patiently(read)
     if payload is None:
         raise StorageError(f"data set {sha256[:12]} is not in the storage; create the study again.")
     if sha256_of(payload) != sha256:
         raise StorageError(f"data set {sha256[:12]} was changed in the storage; create the study again under --name.")
-    return bytes(payload)
+    return payload

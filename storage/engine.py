@@ -1,7 +1,7 @@
 """Connections: one engine a process, and patience with a server that goes away.
 
-A worker holds one connection while it speaks to the database; its heartbeat takes a second one for a
-moment. Prepared statements are off, so that a connection pooler in transaction mode can stand between.
+A worker holds one connection, Optuna's work included; its heartbeat takes a second one for a moment. Prepared
+statements are off, so that a connection pooler in transaction mode can stand between.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import tenacity
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, ProgrammingError
 
-from storage.errors import StorageUnreachableError
+from storage.errors import StorageUnreachableError, StorageURLError
 from storage.url import redacted
 
 log = logging.getLogger("castpool.storage")
@@ -33,10 +33,17 @@ def engine_options(application_name: str) -> dict[str, Any]:
         "pool_size": 1,
         "max_overflow": 2,
         "pool_pre_ping": True,
+        # What the statements of slots, reaper and studies rely on, whatever the server's default.
+        "isolation_level": "READ COMMITTED",
         "connect_args": {
             "application_name": application_name[:63],
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "prepare_threshold": None,
+            # A server that lost its power says no goodbye: notice within half a minute, less than a lease.
+            "keepalives_idle": 15,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
         },
     }
 
@@ -46,6 +53,7 @@ def connect(url: URL, application_name: str, patience_seconds: float = FIRST_PAT
 
     Raises:
         StorageUnreachableError: it did not answer within ``patience_seconds``.
+        StorageURLError: the URL has an option that PostgreSQL's client does not know.
     """
     engine = create_engine(url, **engine_options(application_name))
 
@@ -57,31 +65,39 @@ def connect(url: URL, application_name: str, patience_seconds: float = FIRST_PAT
         patiently(answer, patience_seconds)
     except (OperationalError, InterfaceError) as error:
         engine.dispose()
-        cause = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
         raise StorageUnreachableError(
-            f"storage: {redacted(url)} does not answer ({cause}); start the server, or check host, port, user and "
-            "password (PGPASSWORD or ~/.pgpass)."
+            f"storage: {redacted(url)} does not answer ({_cause(error)}); start the server, or check host, port, user "
+            "and password (PGPASSWORD or ~/.pgpass)."
         ) from None
+    except ProgrammingError as error:
+        engine.dispose()
+        raise StorageURLError(f"storage: got {redacted(url)}, which has an {_cause(error)}; leave it out.") from None
     return engine
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether the error is one of a server that is away, restarting or full, and not of what was asked."""
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-    if isinstance(cause, DBAPIError) and cause.connection_invalidated:
+    # Optuna wraps what went wrong, and asks on in a session whose connection has just broken.
+    while isinstance(error, StorageInternalError | PendingRollbackError):
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            return False
+        error = cause
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(cause, OperationalError | InterfaceError)
+    return isinstance(error, OperationalError | InterfaceError)
 
 
 def patiently(action: Callable[[], T], patience_seconds: float = WORKING_PATIENCE_SECONDS) -> T:
     """Run the action, again and again with growing pauses while the server is away.
 
-    The action must be safe to repeat. The last error is raised when patience ends.
+    The action must be safe to repeat: one whose answer was lost may have been done. The last error is raised when
+    patience ends.
     """
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_passing),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
-        stop=tenacity.stop_after_delay(patience_seconds),
+        stop=tenacity.stop_before_delay(patience_seconds),
         before_sleep=_say,
         reraise=True,
     )
@@ -91,3 +107,8 @@ def patiently(action: Callable[[], T], patience_seconds: float = WORKING_PATIENC
 def _say(state: tenacity.RetryCallState) -> None:
     if state.attempt_number == 1:
         log.warning("the storage does not answer; waiting for it")
+
+
+def _cause(error: DBAPIError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
 
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
 from storage.engine import patiently
+from storage.slots import LEASE_SECONDS
 
 BATCH = 100
+LOST = "lost: the worker stopped beating"
+ORPHANED = "lost: the worker did not hold its slot any more"
 
-# One statement, so that no crash lies between failing the attempt and opening the slot. A trial that had
-# been told but whose slot was not ended yet ends it now; the slots are locked before the trials.
-REAP = text("""
-WITH expired AS (
-    SELECT study_id, slot, trial_id FROM castpool_slots
-     WHERE study_id = :study_id AND ended_at IS NULL AND lease_until < now()
-     ORDER BY slot LIMIT :batch FOR UPDATE SKIP LOCKED
-), told AS (
-    SELECT expired.slot, trials.state::text AS state FROM expired JOIN trials USING (trial_id)
-     WHERE trials.state IN ('COMPLETE', 'PRUNED')
-), failed AS (
-    UPDATE trials SET state = 'FAIL', datetime_complete = :now FROM expired
-     WHERE trials.trial_id = expired.trial_id AND trials.state = 'RUNNING' RETURNING trials.trial_id
-), noted AS (
-    INSERT INTO trial_user_attributes (trial_id, key, value_json)
-    SELECT trial_id, 'reason', '"lost: the worker stopped beating"' FROM failed
-    ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json
+# A worker that has not been heard since the server started may be on its way back: nobody could beat meanwhile.
+EXPIRED = text("""
+SELECT slot, trial_id FROM castpool_slots s
+ WHERE study_id = :study_id AND ended_at IS NULL AND lease_until < now()
+   AND NOT EXISTS (
+       SELECT FROM castpool_workers w
+        WHERE w.worker_id = s.worker_id AND w.left_at IS NULL AND w.last_beat < pg_postmaster_start_time()
+          AND now() < pg_postmaster_start_time() + make_interval(secs => :return_seconds))
+ ORDER BY slot LIMIT :batch FOR UPDATE SKIP LOCKED
+""")
+
+# Optuna keeps UTC without a zone.
+FAIL = text("""
+WITH failed AS (
+    UPDATE trials SET state = 'FAIL', datetime_complete = now() AT TIME ZONE 'utc'
+     WHERE trial_id = ANY(:trial_ids) AND state = 'RUNNING' RETURNING trial_id
 )
-UPDATE castpool_slots AS own
-   SET lease_until = NULL, worker_id = CASE WHEN told.slot IS NULL THEN NULL ELSE own.worker_id END,
-       ended_at = CASE WHEN told.slot IS NULL THEN NULL ELSE now() END, outcome = lower(told.state)
-  FROM expired LEFT JOIN told USING (slot)
- WHERE own.study_id = expired.study_id AND own.slot = expired.slot
-RETURNING own.slot
+INSERT INTO trial_user_attributes (trial_id, key, value_json) SELECT trial_id, 'reason', :reason FROM failed
+ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json
+""")
+
+# By now every trial of these slots has ended. A slot whose trial was told before its worker died ends as it was told.
+SETTLE = text("""
+UPDATE castpool_slots s
+   SET lease_until = NULL, outcome = lower(told.state::text),
+       worker_id = CASE WHEN told.state IS NOT NULL THEN s.worker_id END,
+       ended_at = CASE WHEN told.state IS NOT NULL THEN now() END
+  FROM castpool_slots own
+  LEFT JOIN trials told ON told.trial_id = own.trial_id AND told.state IN ('COMPLETE', 'PRUNED')
+ WHERE s.study_id = :study_id AND s.slot = ANY(:slots) AND own.study_id = s.study_id AND own.slot = s.slot
+""")
+
+# Trials that were made for an attempt which is over: the worker died, or its lease did, before they were attached.
+ORPHANS = text("""
+SELECT t.trial_id FROM trials t JOIN trial_user_attributes note ON note.trial_id = t.trial_id AND note.key = 'castpool'
+ WHERE t.study_id = :study_id AND t.state = 'RUNNING'
+   AND NOT EXISTS (
+       SELECT FROM castpool_slots s
+        WHERE s.study_id = t.study_id AND s.lease_until IS NOT NULL
+          AND s.slot = (note.value_json::jsonb ->> 'slot')::int
+          AND s.attempt = (note.value_json::jsonb ->> 'attempt')::int)
+ LIMIT :batch
 """)
 
 EXPIRE = text("""
@@ -47,19 +68,34 @@ LEAVE = text("UPDATE castpool_workers SET left_at = now() WHERE host = :host AND
 
 
 def reap(engine: Engine, study_id: int) -> list[int]:
-    """End the expired leases of a study and return their slots. Any process may do this, at any time."""
+    """End the expired leases of a study and return their slots. Any process may do this, at any time.
+
+    The slots stay locked while their trials are failed, so no crash lies between the two, and a worker that
+    comes back waits and then finds its lease gone.
+    """
 
     def end_expired() -> list[int]:
-        # Optuna keeps local time without a zone; the lease itself is judged by the server's clock.
-        arguments = {"study_id": study_id, "batch": BATCH, "now": datetime.now()}
+        study, batch = {"study_id": study_id}, {"batch": BATCH}
         with engine.begin() as connection:
-            return sorted(connection.execute(REAP, arguments).scalars())
+            expired = connection.execute(EXPIRED, {**study, **batch, "return_seconds": LEASE_SECONDS}).all()
+            slots = [row.slot for row in expired]
+            if slots:
+                attached = [row.trial_id for row in expired if row.trial_id is not None]
+                connection.execute(FAIL, {"trial_ids": attached, "reason": json.dumps(LOST)})
+                connection.execute(SETTLE, {**study, "slots": slots})
+            orphans = list(connection.execute(ORPHANS, {**study, **batch}).scalars())
+            if orphans:
+                connection.execute(FAIL, {"trial_ids": orphans, "reason": json.dumps(ORPHANED)})
+            return slots
 
     return patiently(end_expired)
 
 
 def reap_worker(engine: Engine, study_id: int, host: str, pid: int) -> list[int]:
-    """End the leases of a worker process that is known to be dead, without waiting for them to expire."""
+    """End the leases of a worker process that is known to be dead, without waiting for them to expire.
+
+    Returns the slots of all leases that were over, as `reap` does.
+    """
 
     def expire() -> None:
         who = {"host": host, "pid": pid}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.engine import Engine
 
 from storage.engine import patiently
@@ -16,10 +16,11 @@ INSERT INTO castpool_workers (study_id, host, pid) VALUES (:study_id, :host, :pi
 BEAT = text("UPDATE castpool_workers SET last_beat = now() WHERE worker_id = :worker_id")
 LEAVE = text("UPDATE castpool_workers SET left_at = now() WHERE worker_id = :worker_id AND left_at IS NULL")
 PRESENT = text("""
-SELECT w.worker_id, w.host, w.pid, w.joined_at, extract(epoch FROM now() - w.last_beat)::float AS silent_seconds, s.slot
+SELECT DISTINCT ON (w.worker_id) w.worker_id, w.host, w.pid, w.joined_at,
+       extract(epoch FROM now() - w.last_beat)::float AS silent_seconds, s.slot
   FROM castpool_workers w
   LEFT JOIN castpool_slots s ON s.worker_id = w.worker_id AND s.ended_at IS NULL
- WHERE w.study_id = :study_id AND w.left_at IS NULL ORDER BY w.worker_id
+ WHERE w.study_id = :study_id AND w.left_at IS NULL ORDER BY w.worker_id, s.slot DESC
 """)
 
 
@@ -57,13 +58,17 @@ def leave(engine: Engine, worker_id: int) -> None:
 
 def present(engine: Engine, study_id: int) -> list[Present]:
     """Return the study's workers that have not left."""
-    with engine.connect() as connection:
-        return [Present(*row) for row in connection.execute(PRESENT, {"study_id": study_id})]
+
+    def read() -> list[Present]:
+        with engine.connect() as connection:
+            return [Present(*row) for row in connection.execute(PRESENT, {"study_id": study_id})]
+
+    return patiently(read)
 
 
-def _write(engine: Engine, statement: object, worker_id: int) -> None:
+def _write(engine: Engine, statement: TextClause, worker_id: int) -> None:
     def write() -> None:
         with engine.begin() as connection:
-            connection.execute(statement, {"worker_id": worker_id})  # type: ignore[call-overload]
+            connection.execute(statement, {"worker_id": worker_id})
 
     patiently(write)

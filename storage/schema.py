@@ -5,17 +5,21 @@ castpool_slots     the trial budget: one row a slot; who holds it, until when, a
 castpool_workers   who works or worked, and the last beat of each
 castpool_datasets  data sets by the SHA-256 of their bytes
 
-Lock order, everywhere: the study's row, then slots in ascending order, then Optuna's trials.
+Lock order, everywhere: the study's row, then slots in ascending order, then Optuna's trials. A worker's own writes
+lock one row at a time; only `studies.create_or_resume` (study, slots) and `reaper.reap` (slots, trials) lock several.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import ProgrammingError
 
-from storage.errors import SchemaVersionError
+from storage.errors import SchemaVersionError, StorageError
+from storage.url import redacted
 
 VERSION = 1
 # Any number that nobody else uses: all processes that create tables wait for each other on it.
@@ -71,21 +75,37 @@ def ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> None:
 
     Raises:
         SchemaVersionError: the tables are another castpool's.
+        StorageError: the user may not create tables, or not read those that are there.
     """
-    if (version := _version(engine)) is None:
-        with engine.begin() as connection:
-            # Held until this transaction ends; Optuna's own connection creates its tables meanwhile.
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-            if (version := _version(engine)) is None:
-                create_optuna_tables()
-                connection.execute(text(TABLES))
-                connection.execute(text("INSERT INTO castpool_schema VALUES (:version)"), {"version": VERSION})
-                version = VERSION
+    try:
+        version = _ensure(engine, create_optuna_tables)
+    except ProgrammingError as error:
+        if not isinstance(error.orig, InsufficientPrivilege):
+            raise
+        raise StorageError(
+            f"storage: {redacted(engine.url)} refuses its user ({str(error.orig).splitlines()[0]}); connect as the "
+            "owner of the database, or let the owner grant that user CREATE on the schema and ALL on its tables."
+        ) from None
     if version != VERSION:
         raise SchemaVersionError(
             f"storage: its tables are of version {version} and this castpool needs {VERSION}; use the castpool that "
             "made them, or another database."
         )
+
+
+def _ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> int:
+    if (version := _version(engine)) is not None:
+        return version
+    with engine.begin() as connection:
+        # Held until this transaction ends; Optuna's own connection creates its tables meanwhile.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        # Looked up in another transaction: one that began before the wait may still remember that there is no table.
+        if (version := _version(engine)) is not None:
+            return version
+        create_optuna_tables()
+        connection.execute(text(TABLES))
+        connection.execute(text("INSERT INTO castpool_schema VALUES (:version)"), {"version": VERSION})
+        return VERSION
 
 
 def _version(engine: Engine) -> int | None:

@@ -1,7 +1,8 @@
 """The budget: a study's slots, claimed under a lease, ended once.
 
 A slot is open (nobody's), leased (a worker's until ``lease_until``, by the server's clock) or ended. Every
-write names slot, worker and attempt: one whose lease has passed on changes nothing and is told so.
+write names slot, worker and attempt: one whose lease has passed on changes nothing and is told so. A lease that
+has run out is still its worker's until a reaper takes it, so a beat that comes late but in time saves it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.engine import Engine
 
 from storage.engine import patiently
@@ -23,6 +24,7 @@ INSERT INTO castpool_slots (study_id, slot)
 SELECT :study_id, generate_series(0, :trials - 1) ON CONFLICT DO NOTHING
 """)
 
+# A claim whose answer was lost expires like that of a dead worker.
 CLAIM = text("""
 UPDATE castpool_slots
    SET worker_id = :worker_id, attempt = attempt + 1, lease_until = now() + make_interval(secs => :seconds)
@@ -33,11 +35,20 @@ UPDATE castpool_slots
 RETURNING slot, attempt, params, trial_id
 """)
 
-HELD = "study_id = :study_id AND slot = :slot AND worker_id = :worker_id AND attempt = :attempt AND ended_at IS NULL"
-ATTACH = text(f"UPDATE castpool_slots SET trial_id = :trial_id WHERE {HELD}")  # noqa: S608
-BEAT = text(f"UPDATE castpool_slots SET lease_until = now() + make_interval(secs => :seconds) WHERE {HELD}")  # noqa: S608
-FINISH = text(f"UPDATE castpool_slots SET ended_at = now(), outcome = :outcome, lease_until = NULL WHERE {HELD}")  # noqa: S608
-HAND_BACK = text(f"UPDATE castpool_slots SET worker_id = NULL, lease_until = NULL WHERE {HELD}")  # noqa: S608
+
+def _fenced(write: str, condition: str = "ended_at IS NULL") -> TextClause:
+    held = "study_id = :study_id AND slot = :slot AND worker_id = :worker_id AND attempt = :attempt"
+    return text(f"{write} WHERE {held} AND {condition}")
+
+
+ATTACH = _fenced("UPDATE castpool_slots SET trial_id = :trial_id")
+BEAT = _fenced("UPDATE castpool_slots SET lease_until = now() + make_interval(secs => :seconds)")
+# Repeated after a lost answer it finds its own work and changes nothing.
+FINISH = _fenced(
+    "UPDATE castpool_slots SET ended_at = coalesce(ended_at, now()), outcome = :outcome, lease_until = NULL",
+    "(ended_at IS NULL OR outcome = :outcome)",
+)
+HAND_BACK = _fenced("UPDATE castpool_slots SET worker_id = NULL, lease_until = NULL")
 
 COUNT = text("""
 SELECT count(*) AS slots,
@@ -81,8 +92,12 @@ class SlotCounts:
 
 def add(engine: Engine, study_id: int, trials: int) -> None:
     """Raise the budget to ``trials`` slots; a larger budget stays as it is."""
-    with engine.begin() as connection:
-        connection.execute(ADD, {"study_id": study_id, "trials": trials})
+
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.execute(ADD, {"study_id": study_id, "trials": trials})
+
+    patiently(write)
 
 
 def claim(engine: Engine, study_id: int, worker_id: int) -> Claim | None:
@@ -112,12 +127,16 @@ def beat(engine: Engine, held: Claim) -> None:
 
 
 def finish(engine: Engine, held: Claim, outcome: str) -> None:
-    """End the slot for good. Raises LeaseLostError as `attach` does."""
+    """End the slot for good. Raises LeaseLostError as `attach` does, and where it ended otherwise."""
     _write(engine, FINISH, held, outcome=outcome)
 
 
 def hand_back(engine: Engine, held: Claim) -> None:
-    """Open the slot again, for whoever comes next. Raises LeaseLostError as `attach` does."""
+    """Open the slot again, for whoever comes next.
+
+    Raises:
+        LeaseLostError: the slot is somebody else's now, or it is open already because only the answer was lost.
+    """
     _write(engine, HAND_BACK, held)
 
 
@@ -131,7 +150,7 @@ def count(engine: Engine, study_id: int) -> SlotCounts:
     return patiently(read)
 
 
-def _write(engine: Engine, statement: Any, held: Claim, **values: Any) -> None:
+def _write(engine: Engine, statement: TextClause, held: Claim, **values: Any) -> None:
     def write() -> int:
         with engine.begin() as connection:
             return connection.execute(statement, {**held.key, **values}).rowcount

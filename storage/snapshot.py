@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, RowMapping
 
 from storage import slots
 from storage.engine import patiently
 from storage.slots import SlotCounts
 
-# `deepest` is the last report; infinities and NaN are kept apart from numbers by Optuna's own type columns.
+# `deepest` is the last report. Optuna keeps infinities and NaN as NULL, with a type beside it.
 TRIALS = text("""
-SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AS started_at, t.datetime_complete AS ended_at,
-       v.value, deepest.step, deepest.intermediate_value AS last_value, note.value_json::jsonb AS note,
-       reason.value_json::jsonb #>> '{}' AS reason, s.slot IS NOT NULL AS is_current, s.slot, s.outcome
+SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AT TIME ZONE 'utc' AS started_at,
+       t.datetime_complete AT TIME ZONE 'utc' AS ended_at, v.value, deepest.step, deepest.last_value,
+       note.value_json AS note, reason.value_json AS reason, s.slot IS NOT NULL AS is_current, s.slot, s.outcome
   FROM trials t
-  LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.value_type::text = 'FINITE'
+  LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0
   LEFT JOIN LATERAL (
-        SELECT step, intermediate_value FROM trial_intermediate_values i
+        SELECT step, intermediate_value AS last_value FROM trial_intermediate_values i
          WHERE i.trial_id = t.trial_id ORDER BY step DESC LIMIT 1) deepest ON true
   LEFT JOIN trial_user_attributes note ON note.trial_id = t.trial_id AND note.key = 'castpool'
   LEFT JOIN trial_user_attributes reason ON reason.trial_id = t.trial_id AND reason.key = 'reason'
@@ -33,7 +34,10 @@ SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AS started
 
 @dataclass(frozen=True)
 class TrialView:
-    """One attempt. ``is_current`` says that it is its slot's latest; earlier ones were lost or handed back."""
+    """One attempt. ``is_current`` says that it is its slot's latest; earlier ones were lost or handed back.
+
+    Values are None where they are not finite; times are aware.
+    """
 
     trial_id: int
     number: int
@@ -74,10 +78,18 @@ class Snapshot:
 
 
 def take(engine: Engine, study_id: int) -> Snapshot:
-    """Return the study's present state."""
+    """Return the study's present state: the slots and the trials of the same moment."""
 
-    def read() -> tuple[TrialView, ...]:
-        with engine.connect() as connection:
-            return tuple(TrialView(*row) for row in connection.execute(TRIALS, {"study_id": study_id}))
+    def read() -> Snapshot:
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            counts = SlotCounts(*connection.execute(slots.COUNT, {"study_id": study_id}).one())
+            rows = connection.execute(TRIALS, {"study_id": study_id}).mappings()
+            return Snapshot(counts, tuple(_view(row) for row in rows))
 
-    return Snapshot(slots.count(engine, study_id), patiently(read))
+    return patiently(read)
+
+
+def _view(row: RowMapping) -> TrialView:
+    # Decoded here: Python's JSON knows NaN and \u0000 in a failure's reason, PostgreSQL's does not.
+    decoded = {key: None if row[key] is None else json.loads(row[key]) for key in ("note", "reason")}
+    return TrialView(**{**row, **decoded})

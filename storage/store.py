@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, Engine
 
 from storage import schema, trials
 from storage.embedded import EmbeddedServer
-from storage.engine import FIRST_PATIENCE_SECONDS, connect
+from storage.engine import FIRST_PATIENCE_SECONDS, connect, patiently
 from storage.url import parse, redacted
 
 URL_VARIABLE = "CASTPOOL_STORAGE"
@@ -65,12 +65,8 @@ def _opened(
 ) -> Iterator[Store]:
     engine = connect(url, application_name, patience_seconds)
     try:
-        schema.ensure(engine, lambda: trials.create_tables(url))
-        optuna_storage = trials.open_trials(url, application_name)
-        try:
-            yield Store(url, engine, optuna_storage, is_embedded, notes)
-        finally:
-            optuna_storage.remove_session()
-            trials.dispose(optuna_storage)
+        patiently(lambda: schema.ensure(engine, lambda: trials.create_tables(url)), patience_seconds)
+        optuna_storage = patiently(lambda: trials.open_trials(engine, application_name), patience_seconds)
+        yield Store(url, engine, optuna_storage, is_embedded, notes)
     finally:
         engine.dispose()

@@ -12,6 +12,7 @@ import optuna
 from sqlalchemy import text
 
 from storage import slots
+from storage.engine import patiently
 from storage.errors import StudyConflictError, StudyNotFoundError
 from storage.store import Store
 
@@ -30,7 +31,15 @@ SELECT = text("""
 SELECT s.study_id, s.study_name AS name, c.spec, c.identity, c.plan, c.dataset
   FROM studies s JOIN castpool_studies c USING (study_id) WHERE s.study_name = :name
 """)
-FOREIGN = text("SELECT EXISTS (SELECT FROM studies JOIN trials USING (study_id) WHERE study_name = :name)")
+KEPT = text("SELECT identity FROM castpool_studies WHERE study_id = :study_id FOR UPDATE")
+# A bare study may be castpool's own: a crash, or another process, between Optuna's row and castpool's.
+FOREIGN = text("""
+SELECT EXISTS (SELECT FROM trials t WHERE t.study_id = s.study_id)
+    OR EXISTS (SELECT FROM study_user_attributes a WHERE a.study_id = s.study_id)
+    OR (SELECT string_agg(d.direction::text, ' ') FROM study_directions d WHERE d.study_id = s.study_id) <> 'MINIMIZE'
+  FROM studies s
+ WHERE s.study_name = :name AND NOT EXISTS (SELECT FROM castpool_studies c WHERE c.study_id = s.study_id)
+""")
 SUMMARIES = text("""
 SELECT s.study_name AS name, c.created_at, count(sl.slot) AS slots,
        count(sl.ended_at) AS ended
@@ -81,20 +90,22 @@ def create_or_resume(
     """
     refuse_conflict(store, name, identity)
     study = optuna.create_study(storage=store.trials, study_name=name, direction="minimize", load_if_exists=True)
-    arguments = {"study_id": study._study_id, "dataset": dataset}
+    arguments = {"study_id": study._study_id, "dataset": dataset, "trials": trials, "params": json.dumps(first_params)}
     for key, value in {"spec": spec, "identity": identity, "plan": plan}.items():
         arguments[key] = json.dumps(value)
-    with store.engine.begin() as connection:
-        created = connection.execute(INSERT, arguments).rowcount == 1
-        connection.execute(slots.ADD, {"study_id": study._study_id, "trials": trials})
-        if created:
+
+    def write() -> None:
+        with store.engine.begin() as connection:
+            if connection.execute(INSERT, arguments).rowcount == 0:
+                # Refused once more: somebody may have created another one since it was looked for.
+                _refuse_differences(name, connection.execute(KEPT, arguments).scalar_one(), identity)
+                connection.execute(KEEP, arguments)
+            connection.execute(slots.ADD, arguments)
             if first_params:
-                first = {"study_id": study._study_id, "params": json.dumps(first_params)}
-                connection.execute(FIRST_SLOT, first)
-        else:
-            connection.execute(KEEP, arguments)
-    refuse_conflict(store, name, identity)  # somebody may have created another one at the same moment
-    study.set_user_attr("castpool", {"spec": dict(spec), "decisions": plan["decisions"]})
+                connection.execute(FIRST_SLOT, arguments)
+
+    patiently(write)
+    study.set_user_attr("castpool", {"spec": dict(spec), "decisions": plan.get("decisions", [])})
     return open_study(store, name)
 
 
@@ -102,15 +113,23 @@ def refuse_conflict(store: Store, name: str, identity: Mapping[str, Any]) -> Non
     """Refuse a name that is taken by a study whose trials mean something else.
 
     Raises:
-        StudyConflictError: with every difference, one a line.
+        StudyConflictError: with every difference.
     """
     stored = find_study(store, name)
-    if stored is None:
-        with store.engine.connect() as connection:
-            if connection.execute(FOREIGN, {"name": name}).scalar():
-                raise StudyConflictError(f"name: got {name!r}, a study that castpool did not make; write another one.")
+    if stored is not None:
+        _refuse_differences(name, stored.identity, identity)
         return
-    changes = differences(stored.identity, json.loads(json.dumps(identity)))
+
+    def is_foreign() -> bool:
+        with store.engine.connect() as connection:
+            return bool(connection.execute(FOREIGN, {"name": name}).scalar())
+
+    if patiently(is_foreign):
+        raise StudyConflictError(f"name: got {name!r}, a study that castpool did not make; write another --name.")
+
+
+def _refuse_differences(name: str, kept: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    changes = differences(kept, json.loads(json.dumps(identity)))
     if changes:
         raise StudyConflictError(
             f"name: study {name!r} exists and its trials mean something else ({'; '.join(changes)}); write another "
@@ -134,9 +153,13 @@ def _shown(value: Any) -> str:
 
 def find_study(store: Store, name: str) -> StoredStudy | None:
     """Return the study of that name, or None."""
-    with store.engine.connect() as connection:
-        row = connection.execute(SELECT, {"name": name}).mappings().one_or_none()
-    return None if row is None else StoredStudy(**row)
+
+    def read() -> StoredStudy | None:
+        with store.engine.connect() as connection:
+            row = connection.execute(SELECT, {"name": name}).mappings().one_or_none()
+        return None if row is None else StoredStudy(**row)
+
+    return patiently(read)
 
 
 def open_study(store: Store, name: str) -> StoredStudy:
@@ -171,5 +194,9 @@ def only_study(store: Store, name: str | None) -> StoredStudy:
 
 def list_studies(store: Store) -> list[StudySummary]:
     """Return all of castpool's studies in the storage, the latest first."""
-    with store.engine.connect() as connection:
-        return [StudySummary(*row) for row in connection.execute(SUMMARIES)]
+
+    def read() -> list[StudySummary]:
+        with store.engine.connect() as connection:
+            return [StudySummary(*row) for row in connection.execute(SUMMARIES)]
+
+    return patiently(read)

@@ -24,8 +24,12 @@ def parse(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
+        # Not printed: nobody can say where in it a password stands.
         raise StorageURLError(f"storage: got a text that is no URL; {WRITE_INSTEAD}") from None
     backend = parsed.drivername.split("+")[0]
+    if "@" in (parsed.host or ""):
+        # The rest of a password with an @ in it would be taken for the host, and printed.
+        raise StorageURLError("storage: got a URL with more than one @; write the password's own as %40.")
     if backend not in ("postgresql", "postgres"):
         reason = WHY_NOT.get(backend, "castpool keeps its studies in PostgreSQL")
         raise StorageURLError(f"storage: got {redacted(parsed)}; {reason}: {WRITE_INSTEAD}")
@@ -37,4 +41,4 @@ def parse(url: str) -> URL:
 def redacted(url: URL) -> str:
     """Return the URL as it may be printed: without the password, wherever it stands."""
     query = {key: "***" if "password" in key.lower() else value for key, value in url.query.items()}
-    return url.set(query=query).render_as_string(hide_password=True)
+    return url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")

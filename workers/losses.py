@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import Any
 
 import neuralforecast.losses.pytorch as losses
@@ -42,22 +43,14 @@ def describe_loss(loss: torch.nn.Module) -> str | dict[str, Any] | None:
     name = type(loss).__name__
     if getattr(losses, name, None) is not type(loss):
         return None
-    arguments: dict[str, Any] = {}
-    for parameter in inspect.signature(type(loss)).parameters.values():
-        value = getattr(loss, parameter.name, parameter.default)
-        value = value.tolist() if isinstance(value, torch.Tensor) else value
-        if value is not parameter.default and value != parameter.default:
-            arguments[parameter.name] = value
-    for described in (name, {"name": name, **arguments}):
-        try:
-            if _state(build_loss("loss", described)) == _state(loss):
-                return described
-        except InputError:
-            continue
-    return None
-
-
-def _state(loss: torch.nn.Module) -> dict[str, Any]:
-    tensors = {name: tensor.tolist() for name, tensor in loss.state_dict().items()}
-    plain = {k: v for k, v in vars(loss).items() if isinstance(v, bool | int | float | str | list | None)}
-    return {**plain, **tensors}
+    # neuralforecast records what its losses were made with, for saving them with a model (_serialization.py).
+    made_with = getattr(loss, "_nf_init_kwargs", None)
+    if made_with is None:
+        return None
+    usual = {own.name: own.default for own in inspect.signature(type(loss)).parameters.values()}
+    try:
+        changed = {key: value for key, value in made_with.items() if key not in usual or value != usual[key]}
+        json.dumps(changed)
+    except (TypeError, ValueError, RuntimeError):
+        return None  # tensors and other objects: no text spells them
+    return {"name": name, **changed} if changed else name

@@ -55,7 +55,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training. ``value`` is the best check's loss, reached at step ``best_step``."""
+    """What came of a training. ``value`` is the best check's loss, reached at step ``best_step``.
+
+    ``seconds`` were spent building, training and validating, without what reports and the pruner took.
+    """
 
     ending: Ending
     value: float
@@ -131,7 +134,8 @@ def train(job: Job, trial: optuna.Trial, *, is_prunable: bool, interruption: Cal
         if "Loss is NaN" not in str(error):
             raise
         ending = Ending("diverged", f"training loss was NaN after step {hook.last_step}")
-    return Trained(ending or hook.ending, hook.best_value, hook.best_step, config, time.monotonic() - started)
+    seconds = time.monotonic() - started - hook.storage_seconds
+    return Trained(ending or hook.ending, hook.best_value, hook.best_step, config, seconds)
 
 
 def quiet() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ class ValidationHook(pl.Callback):
         self.best_value = math.inf
         self.best_step = 0
         self.last_step = 0
+        self.storage_seconds = 0.0
         self._training_step_size = 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
@@ -55,7 +57,9 @@ class ValidationHook(pl.Callback):
         """Report and decide whether to go on."""
         pl_module.step_size = self._training_step_size
         step, value = trainer.global_step, float(pl_module.valid_trajectories[-1][1])
+        started = time.monotonic()
         ending = self._judge(step, value)
+        self.storage_seconds += time.monotonic() - started
         if ending is not None:
             self.ending = ending
             trainer.should_stop = True

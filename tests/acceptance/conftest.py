@@ -61,7 +61,9 @@ def castpool(database: str, tmp_path: Path) -> Iterator[Callable[..., subprocess
             process.kill()
             process.communicate()
     groups = {process.pid for process in started}
-    left = [own for own in psutil.process_iter() if own.pid not in groups and _group(own) in groups]
+    ours = [own for own in psutil.process_iter() if _group(own) in groups]
+    _, left = psutil.wait_procs(ours, timeout=5)
+    left = [own for own in left if own.is_running() and own.status() != psutil.STATUS_ZOMBIE]
     for own in left:
         own.kill()
     assert left == []

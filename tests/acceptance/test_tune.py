@@ -38,9 +38,10 @@ def ended(database: str) -> int:
     return int(done) if slots else -1
 
 
-def wait_for(condition: Callable[[], bool], timeout_seconds: float = 120) -> None:
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool], timeout_seconds: float = 180) -> None:
     deadline = time.monotonic() + timeout_seconds
     while not condition():
+        assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
 
@@ -105,7 +106,7 @@ def test_a_study_from_one_command_to_all_files(castpool: Start, database: str, d
 def test_interrupted_and_run_again_it_ends_as_if_uninterrupted(castpool: Start, database: str, data: Path) -> None:
     command = ["tune", "data.csv", *QUICK, "--max-steps", "400", "--trials", "6", "--workers", "2"]
     first = castpool(*command)
-    wait_for(lambda: 2 <= ended(database) < 6)
+    wait_for(first, lambda: 2 <= ended(database) < 6)
     first.send_signal(signal.SIGINT)
     code, _, err = finished(first)
     assert code == 130
@@ -130,7 +131,7 @@ def test_interrupted_and_run_again_it_ends_as_if_uninterrupted(castpool: Start, 
 
 def test_a_killed_worker_costs_no_trial(castpool: Start, database: str, data: Path) -> None:
     process = castpool("tune", "data.csv", *QUICK, "--max-steps", "300", "--trials", "6", "--workers", "2")
-    wait_for(lambda: ended(database) >= 1)
+    wait_for(process, lambda: ended(database) >= 1)
     running = [own.user_attrs for own in load(database).trials if own.state == TrialState.RUNNING]
     victim = next(own["castpool"]["pid"] for own in running if "castpool" in own)
     os.kill(victim, signal.SIGKILL)
@@ -145,7 +146,7 @@ def test_a_killed_worker_costs_no_trial(castpool: Start, database: str, data: Pa
 
 def test_workers_end_when_the_process_that_started_them_is_killed(castpool: Start, database: str, data: Path) -> None:
     process = castpool("tune", "data.csv", *QUICK, "--max-steps", "2000", "--trials", "50", "--workers", "2")
-    wait_for(lambda: ended(database) >= 0 and len(load(database).trials) >= 2)
+    wait_for(process, lambda: ended(database) >= 0 and len(load(database).trials) >= 2)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()

@@ -1,0 +1,162 @@
+"""What the storage tests share: studies in one line, SQL in one line, and connections that break on purpose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from sqlalchemy import event, text
+from sqlalchemy.engine import Connection, Engine, Row, create_engine
+
+from storage import datasets, roster, slots
+from storage.slots import Claim
+from storage.store import Store
+from storage.studies import StoredStudy, create_or_resume
+from storage.trials import begin_trial
+
+IDENTITY = {"model": "NHITS", "horizon": 12}
+
+
+def make_study(
+    store: Store,
+    name: str = "air",
+    *,
+    trials: int = 3,
+    identity: Mapping[str, Any] = IDENTITY,
+    first_params: Mapping[str, Any] | None = None,
+) -> StoredStudy:
+    """Create or resume a small study."""
+    return create_or_resume(
+        store,
+        name,
+        spec={**identity, "trials": trials},
+        identity=identity,
+        plan={"decisions": [{"field": "sampler", "choice": "tpe"}]},
+        dataset=datasets.put(store.engine, b"the data"),
+        trials=trials,
+        first_params=first_params or {},
+    )
+
+
+def load(store: Store, name: str = "air") -> optuna.Study:
+    """Return the study as a worker's Optuna sees it."""
+    return optuna.load_study(study_name=name, storage=store.trials, sampler=optuna.samplers.RandomSampler(seed=0))
+
+
+def joined(store: Store, stored: StoredStudy, pid: int = 1) -> int:
+    """Return the number of a worker that has just joined."""
+    return roster.join(store.engine, stored.study_id, "host", pid)
+
+
+def claimed(store: Store, stored: StoredStudy, worker: int | None = None) -> Claim:
+    """Return the next slot, which must be there."""
+    claim = slots.claim(store.engine, stored.study_id, worker or joined(store, stored))
+    assert claim is not None
+    return claim
+
+
+def started(store: Store, stored: StoredStudy, worker: int | None = None) -> tuple[Claim, optuna.Trial]:
+    """Return a claimed slot and its trial, attached, with one parameter and one report."""
+    claim = claimed(store, stored, worker)
+    trial = begin_trial(load(store, stored.name), claim, {"worker": claim.worker_id})
+    slots.attach(store.engine, claim, trial._trial_id)
+    trial.suggest_float("x", 0, 1)
+    trial.report(0.5, step=1)
+    return claim, trial
+
+
+def execute(store: Store, statement: str, **values: Any) -> list[Row[Any]]:
+    """Run one statement of the test's own."""
+    with store.engine.begin() as connection:
+        result = connection.execute(text(statement), values)
+        return list(result.all()) if result.returns_rows else []
+
+
+def expire(store: Store, *claims: Claim) -> None:
+    """Let the leases have run out a second ago."""
+    for claim in claims:
+        execute(
+            store,
+            "UPDATE castpool_slots SET lease_until = now() - interval '1 second' WHERE study_id = :id AND slot = :slot",
+            id=claim.study_id,
+            slot=claim.slot,
+        )
+
+
+def slot_row(store: Store, claim: Claim) -> Row[Any]:
+    """Return a slot as it stands in the table."""
+    key = {"id": claim.study_id, "slot": claim.slot}
+    return execute(store, "SELECT * FROM castpool_slots WHERE study_id = :id AND slot = :slot", **key)[0]
+
+
+@contextmanager
+def watcher(url: str) -> Iterator[Connection]:
+    """A connection of the test's own beside those of the store, each statement a transaction."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def connections(watch: Connection, application_name: str) -> int:
+    """Return how many connections of that name the server has."""
+    statement = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name")
+    return int(watch.execute(statement, {"name": application_name}).scalar_one())
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Wait for what another process or thread is about to do; say whether it did."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@contextmanager
+def breaking_before_statement(engine: Engine) -> Iterator[list[str]]:
+    """Let the server end the connection before its next statement arrives, once. Yields what was cut off."""
+    cut: list[str] = []
+
+    def break_it(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if not cut:
+            cut.append(statement)
+            _terminate(engine, connection)
+
+    event.listen(engine, "before_cursor_execute", break_it)
+    try:
+        yield cut
+    finally:
+        event.remove(engine, "before_cursor_execute", break_it)
+
+
+@contextmanager
+def losing_answer(engine: Engine) -> Iterator[list[int]]:
+    """Let the next commit happen and its answer be lost, once. Yields a mark for it."""
+    lost: list[int] = []
+
+    def lose_it(connection: Connection) -> None:
+        if not lost:
+            lost.append(1)
+            driver = connection.connection.dbapi_connection
+            assert driver is not None
+            driver.commit()
+            driver.close()
+
+    event.listen(engine, "commit", lose_it)
+    try:
+        yield lost
+    finally:
+        event.remove(engine, "commit", lose_it)
+
+
+def _terminate(engine: Engine, connection: Connection) -> None:
+    pid = connection.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]
+    other = create_engine(engine.url, isolation_level="AUTOCOMMIT")
+    with other.connect() as admin:
+        admin.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+    other.dispose()

@@ -1,0 +1,169 @@
+"""Starting an attempt: given parameters for the first slot and for retries, the sampler's for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from storage import reaper, slots
+from storage.slots import Claim
+from storage.store import Store, open_store
+from storage.studies import StoredStudy
+from storage.trials import begin_trial
+from tests.storage.helpers import claimed, execute, expire, joined, load, losing_answer, make_study
+
+DEFAULT = {"x": 0.125, "n": 32, "kind": "adam"}
+WORKER = {"worker": 7, "host": "node", "pid": 1234}
+
+
+@pytest.fixture
+def stored(store: Store) -> StoredStudy:
+    return make_study(store, trials=3, first_params=DEFAULT)
+
+
+def suggested(trial: optuna.Trial) -> Mapping[str, Any]:
+    return {
+        "x": trial.suggest_float("x", 0, 1),
+        "n": trial.suggest_int("n", 1, 1024, log=True),
+        "kind": trial.suggest_categorical("kind", ["adam", "sgd"]),
+    }
+
+
+def begun(store: Store, claim: Claim) -> optuna.Trial:
+    trial = begin_trial(load(store), claim, WORKER)
+    slots.attach(store.engine, claim, trial._trial_id)
+    return trial
+
+
+def lose(store: Store, claim: Claim) -> None:
+    expire(store, claim)
+    assert reaper.reap(store.engine, claim.study_id) == [claim.slot]
+
+
+def test_the_first_slot_has_the_given_parameters_and_the_others_the_samplers(store: Store, stored: StoredStudy) -> None:
+    first, second = suggested(begun(store, claimed(store, stored))), suggested(begun(store, claimed(store, stored)))
+
+    assert first == DEFAULT
+    assert second["x"] not in (0, DEFAULT["x"])
+    assert [trial.params for trial in load(store).trials] == [first, second]
+
+
+def test_the_note_says_whose_the_trial_is(store: Store, stored: StoredStudy) -> None:
+    claim = claimed(store, stored)
+    trial = begun(store, claim)
+    lose(store, claim)
+    retry = begun(store, claimed(store, stored))
+
+    assert trial.user_attrs["castpool"] == {"slot": 0, "attempt": 1, **WORKER}
+    assert retry.user_attrs["castpool"] == {"slot": 0, "attempt": 2, **WORKER, "retry_of": trial.number}
+
+
+def test_a_retry_keeps_the_parameters(store: Store, stored: StoredStudy) -> None:
+    claimed(store, stored)  # the defaults
+    claim = claimed(store, stored)
+    before = suggested(begun(store, claim))
+    lose(store, claim)
+
+    assert suggested(begun(store, claimed(store, stored))) == before
+
+
+def test_a_retry_keeps_parameters_that_were_only_partly_asked_for(store: Store, stored: StoredStudy) -> None:
+    claimed(store, stored)
+    claim = claimed(store, stored)
+    x = begun(store, claim).suggest_float("x", 0, 1)
+    lose(store, claim)
+    retry = suggested(begun(store, claimed(store, stored)))
+
+    assert retry["x"] == x
+    assert retry["kind"] in ("adam", "sgd")
+
+
+def test_the_defaults_survive_an_attempt_that_asked_for_one_of_them(store: Store, stored: StoredStudy) -> None:
+    claim = claimed(store, stored)
+    begun(store, claim).suggest_float("x", 0, 1)
+    lose(store, claim)
+
+    assert suggested(begun(store, claimed(store, stored))) == DEFAULT
+
+
+def test_parameters_survive_a_retry_that_died_before_it_asked_for_any(store: Store, stored: StoredStudy) -> None:
+    claimed(store, stored)
+    claim = claimed(store, stored)
+    before = suggested(begun(store, claim))
+    lose(store, claim)
+    claim = claimed(store, stored)
+    begun(store, claim)
+    lose(store, claim)
+    claim = claimed(store, stored)
+
+    assert claim.attempt == 3
+    assert suggested(begun(store, claim)) == before
+
+
+def test_nobody_else_can_take_the_defaults(store: Store, database: str, stored: StoredStudy) -> None:
+    """They never wait in Optuna's queue, where the next `ask` would find them."""
+    claim = claimed(store, stored)
+    taken: list[optuna.Trial] = []
+
+    def somebody_asks(*_: object) -> None:
+        if not taken:
+            taken.append(begin_trial(load(other), claimed(other, stored), WORKER))
+
+    with open_store(database) as other:
+        event.listen(store.engine, "commit", somebody_asks)  # the earliest moment: before anything is committed
+        begun(store, claim)
+        event.remove(store.engine, "commit", somebody_asks)
+        somebody = suggested(taken[0])
+        later = suggested(begin_trial(load(other), claimed(other, stored), WORKER))
+
+    assert DEFAULT not in (somebody, later)
+    assert execute(store, "SELECT count(*) FROM trials WHERE state = 'WAITING'") == [(0,)]
+
+
+def test_what_somebody_enqueued_through_optuna_fills_a_slot_that_is_the_samplers(
+    store: Store, stored: StoredStudy
+) -> None:
+    load(store).enqueue_trial({"x": 0.75})
+    default = begun(store, claimed(store, stored))
+    wish = begun(store, claimed(store, stored))
+    free = begun(store, claimed(store, stored))
+
+    assert suggested(default) == DEFAULT
+    assert suggested(wish)["x"] == 0.75
+    assert suggested(free)["x"] != 0.75
+    assert wish.user_attrs["castpool"]["slot"] == 1
+    assert [trial.state for trial in load(store).trials] == [TrialState.RUNNING] * 3
+
+
+def test_a_row_left_by_a_lost_answer_is_ended_by_the_reaper_and_the_attempt_goes_on(
+    store: Store, stored: StoredStudy
+) -> None:
+    claim = claimed(store, stored)
+    study = load(store)
+    with losing_answer(store.engine):
+        trial = begin_trial(study, claim, WORKER)
+    slots.attach(store.engine, claim, trial._trial_id)
+    assert len(study.trials) == 2
+
+    reaper.reap(store.engine, stored.study_id)
+    assert {own.state for own in study.trials} == {TrialState.RUNNING}, "both might still be the attempt's"
+
+    study.tell(trial, 0.5)
+    slots.finish(store.engine, claim, "complete")
+    reaper.reap(store.engine, stored.study_id)
+    assert [own.state for own in load(store).trials] == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_the_sampler_looks_at_what_there_is_now(store: Store, stored: StoredStudy) -> None:
+    """A trial that was given up without being told must not leave the sampler with an old view."""
+    study = load(store)
+    begin_trial(study, claimed(store, stored, joined(store, stored)), WORKER)
+    assert len(study._get_trials(use_cache=True)) == 1
+    begin_trial(study, claimed(store, stored), WORKER)
+
+    assert len(study._get_trials(use_cache=True)) == 2

@@ -1,0 +1,163 @@
+"""The Optuna storage under failure: whatever a worker asks of it outlasts a broken connection and a lost answer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from storage.store import Store
+from storage.trials import REPEATABLE, PatientStorage
+from tests.storage.helpers import breaking_before_statement, connections, execute, losing_answer, watcher
+
+X = FloatDistribution(0, 1)
+
+# What Optuna asks of a storage while a worker works: the call, and whether it writes.
+CALLS: dict[str, tuple[Callable[[BaseStorage, int, int], Any], bool]] = {
+    "create a study": (lambda own, study, trial: own.create_new_study([StudyDirection.MINIMIZE], "other"), True),
+    "find a study": (lambda own, study, trial: own.get_study_id_from_name("air"), False),
+    "list studies": (lambda own, study, trial: own.get_all_studies(), False),
+    "name of a study": (lambda own, study, trial: own.get_study_name_from_id(study), False),
+    "directions of a study": (lambda own, study, trial: own.get_study_directions(study), False),
+    "note on a study": (lambda own, study, trial: own.set_study_user_attr(study, "a", 1), True),
+    "a sampler's note on a study": (lambda own, study, trial: own.set_study_system_attr(study, "a", 1), True),
+    "notes on a study": (lambda own, study, trial: own.get_study_user_attrs(study), False),
+    "a sampler's notes on a study": (lambda own, study, trial: own.get_study_system_attrs(study), False),
+    "create a trial": (lambda own, study, trial: own.create_new_trial(study), True),
+    "a parameter": (lambda own, study, trial: own.set_trial_param(trial, "x", 0.5, X), True),
+    "a report": (lambda own, study, trial: own.set_trial_intermediate_value(trial, 1, 0.5), True),
+    "a note on a trial": (lambda own, study, trial: own.set_trial_user_attr(trial, "a", 1), True),
+    "a sampler's note on a trial": (lambda own, study, trial: own.set_trial_system_attr(trial, "a", 1), True),
+    "tell": (lambda own, study, trial: own.set_trial_state_values(trial, TrialState.COMPLETE, [0.5]), True),
+    "a heartbeat": (lambda own, study, trial: own.record_heartbeat(trial), True),  # type: ignore[attr-defined]
+    "stale trials": (lambda own, study, trial: own._get_stale_trial_ids(study), False),  # type: ignore[attr-defined]
+    "a trial": (lambda own, study, trial: own.get_trial(trial), False),
+    "a trial by its number": (lambda own, study, trial: own.get_trial_id_from_study_id_trial_number(study, 0), False),
+    "number of a trial": (lambda own, study, trial: own.get_trial_number_from_id(trial), False),
+    "parameters of a trial": (lambda own, study, trial: own.get_trial_params(trial), False),
+    "notes on a trial": (lambda own, study, trial: own.get_trial_user_attrs(trial), False),
+    "all trials": (lambda own, study, trial: own.get_all_trials(study), False),
+    "how many trials": (lambda own, study, trial: own.get_n_trials(study), False),
+    "the best trial": (lambda own, study, trial: own.get_best_trial(study), False),
+}
+WRITES = [name for name, (_, writes) in CALLS.items() if writes]
+
+
+@pytest.fixture
+def trial_id(store: Store) -> int:
+    """A running trial of study "air", after a complete one. Made elsewhere, so that no cache knows of it."""
+    other = RDBStorage(store.url.render_as_string(hide_password=False))
+    study = optuna.create_study(storage=other, study_name="air")
+    trial = study.ask()
+    study.tell(study.ask(), 0.25)
+    other.remove_session()
+    other.engine.dispose()
+    return trial._trial_id
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_broken_connection_is_waited_out(store: Store, trial_id: int, name: str) -> None:
+    call, _ = CALLS[name]
+    study_id = store.trials.get_study_id_from_name("air")
+    if name == "a parameter":
+        store.trials.get_all_trials(study_id)  # Optuna's cache wants to have seen the trial
+
+    with breaking_before_statement(store.engine) as cut:
+        call(store.trials, study_id, trial_id)
+
+    assert len(cut) == 1, "the call never reached the server"
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_whose_answer_was_lost_is_written_once(store: Store, trial_id: int, name: str) -> None:
+    counted = {
+        "create a study": ("studies WHERE study_name = 'other'", 1),
+        "create a trial": ("trials", 4),  # the one exception: a row that nobody fills, which a reaper ends
+        "note on a study": ("study_user_attributes", 1),
+        "a sampler's note on a study": ("study_system_attributes", 1),
+        "a parameter": ("trial_params", 1),
+        "a report": ("trial_intermediate_values", 1),
+        "a note on a trial": ("trial_user_attributes", 1),
+        "a sampler's note on a trial": ("trial_system_attributes", 1),
+        "tell": ("trials WHERE state = 'COMPLETE'", 2),
+        "a heartbeat": ("trial_heartbeats", 1),
+    }
+    study_id = store.trials.get_study_id_from_name("air")
+    store.trials.get_all_trials(study_id)
+    call, _ = CALLS[name]
+
+    with losing_answer(store.engine) as lost:
+        if name == "create a study":  # as castpool calls it
+            optuna.create_study(storage=store.trials, study_name="other", load_if_exists=True)
+        else:
+            call(store.trials, study_id, trial_id)
+
+    rows, expected = counted[name]
+    assert lost
+    assert execute(store, f"SELECT count(*) FROM {rows}") == [(expected,)]  # noqa: S608
+
+
+def test_every_method_of_optunas_that_opens_a_session_is_patient() -> None:
+    """A new Optuna may add one; then it belongs into REPEATABLE, or into the exceptions here with a reason."""
+    speaking = {
+        name
+        for name, method in inspect.getmembers(RDBStorage, inspect.isfunction)
+        if "_create_scoped_session" in method.__code__.co_names
+    }
+    apart = {
+        "delete_study",  # nobody here deletes, and to do it again after a lost answer is an error
+        "set_trial_state_values",  # patient in its own way
+    }
+
+    assert speaking - apart == set(REPEATABLE)
+    assert all(name in vars(PatientStorage) for name in speaking - {"delete_study"})
+
+
+def test_no_repeatable_method_is_nested_in_another() -> None:
+    """Else patience would multiply: ten minutes inside ten minutes."""
+    for name in REPEATABLE:
+        called = set(getattr(RDBStorage, name).__code__.co_names) & set(REPEATABLE)
+        assert called <= ({"get_study_id_from_name"} if name == "create_new_study" else set()), name
+
+
+def test_a_trial_that_another_worker_failed_is_not_taken_for_ours(store: Store, trial_id: int) -> None:
+    store.trials.set_trial_state_values(trial_id, TrialState.FAIL)
+
+    with pytest.raises(UpdateFinishedTrialError):
+        store.trials.set_trial_state_values(trial_id, TrialState.FAIL)
+
+
+def test_nor_one_that_was_failed_while_our_answer_was_on_its_way(store: Store, trial_id: int) -> None:
+    with watcher(store.url.render_as_string(hide_password=False)) as watch:
+        with breaking_before_statement(store.engine) as cut:
+            watch.exec_driver_sql("UPDATE trials SET state = 'FAIL' WHERE state = 'RUNNING'")
+            with pytest.raises(UpdateFinishedTrialError):
+                store.trials.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
+
+    assert cut
+    assert store.trials.get_trial(trial_id).state == TrialState.FAIL
+
+
+def test_a_lost_answer_to_tell_is_no_error(store: Store, trial_id: int) -> None:
+    with losing_answer(store.engine) as lost:
+        assert store.trials.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
+
+    assert lost
+    trial = store.trials.get_trial(trial_id)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+
+
+def test_optuna_works_on_the_connections_of_the_store(store: Store, database: str, trial_id: int) -> None:
+    execute(store, "SELECT 1")
+    store.trials.get_trial(trial_id)
+
+    with watcher(database) as watch:
+        assert connections(watch, "castpool") == 1

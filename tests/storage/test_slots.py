@@ -1,0 +1,187 @@
+"""The budget: slots claimed once, held under a lease, ended once, and closed to whoever lost the lease."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from storage import reaper, slots
+from storage.errors import LeaseLostError
+from storage.slots import Claim, SlotCounts
+from storage.store import Store, open_store
+from storage.studies import StoredStudy
+from tests.storage.helpers import claimed, execute, expire, joined, losing_answer, make_study, slot_row, started
+
+WRITES: dict[str, Callable[[Engine, Claim], None]] = {
+    "attach": lambda engine, claim: slots.attach(engine, claim, 4711),
+    "beat": slots.beat,
+    "finish": lambda engine, claim: slots.finish(engine, claim, "complete"),
+    "hand_back": slots.hand_back,
+}
+
+
+@pytest.fixture
+def stored(store: Store) -> StoredStudy:
+    return make_study(store, trials=3)
+
+
+def test_slots_are_claimed_in_ascending_order_until_none_is_left(store: Store, stored: StoredStudy) -> None:
+    worker = joined(store, stored)
+    claims = [slots.claim(store.engine, stored.study_id, worker) for _ in range(4)]
+
+    assert [own and (own.slot, own.attempt, own.retry_of) for own in claims] == [
+        (0, 1, None),
+        (1, 1, None),
+        (2, 1, None),
+        None,
+    ]
+
+
+def test_a_claim_is_a_lease_of_a_minute_by_the_servers_clock(store: Store, stored: StoredStudy) -> None:
+    claim = claimed(store, stored)
+    seconds = "SELECT extract(epoch FROM lease_until - now())::float FROM castpool_slots WHERE slot = 0"
+    assert 55 < execute(store, seconds)[0][0] <= slots.LEASE_SECONDS
+
+    expire(store, claim)
+    assert execute(store, seconds)[0][0] < 0
+    slots.beat(store.engine, claim)
+    assert 55 < execute(store, seconds)[0][0] <= slots.LEASE_SECONDS
+
+
+def test_another_studys_slots_are_not_touched(store: Store, stored: StoredStudy) -> None:
+    other = make_study(store, "other", trials=2)
+    claimed(store, stored)
+    claim = claimed(store, other)
+    slots.finish(store.engine, claim, "complete")
+
+    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=3, ended=0, leased=1)
+    assert slots.count(store.engine, other.study_id) == SlotCounts(slots=2, ended=1, leased=0)
+
+
+def test_eight_threads_claim_each_of_fifty_slots_once(store: Store, database: str) -> None:
+    stored = make_study(store, trials=50)
+    together = threading.Barrier(8)
+    taken: list[Claim] = []
+
+    def work() -> None:
+        with open_store(database) as own:
+            worker = joined(own, stored)
+            together.wait()
+            while (claim := slots.claim(own.engine, stored.study_id, worker)) is not None:
+                taken.append(claim)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(claim.slot for claim in taken) == list(range(50))
+    assert {claim.attempt for claim in taken} == {1}
+    assert len({claim.worker_id for claim in taken}) > 1, "one thread alone proves nothing"
+    holders = execute(store, "SELECT slot, worker_id FROM castpool_slots ORDER BY slot")
+    assert [tuple(row) for row in holders] == sorted((claim.slot, claim.worker_id) for claim in taken)
+
+
+def reaped(store: Store, claim: Claim) -> None:
+    expire(store, claim)
+    assert reaper.reap(store.engine, claim.study_id) == [claim.slot]
+
+
+def reaped_and_claimed_again(store: Store, claim: Claim) -> None:
+    reaped(store, claim)
+    again = slots.claim(store.engine, claim.study_id, claim.worker_id)  # the worker's number alone is no fence
+    assert again is not None and (again.slot, again.attempt) == (claim.slot, claim.attempt + 1)
+
+
+def ended_otherwise(store: Store, claim: Claim) -> None:
+    slots.finish(store.engine, claim, "failed")
+
+
+@pytest.mark.parametrize("fate", [reaped, reaped_and_claimed_again, ended_otherwise])
+@pytest.mark.parametrize("write", WRITES)
+def test_who_lost_the_lease_writes_nothing(
+    store: Store, stored: StoredStudy, write: str, fate: Callable[[Store, Claim], None]
+) -> None:
+    claim, _ = started(store, stored)
+    fate(store, claim)
+    before = slot_row(store, claim)
+
+    with pytest.raises(LeaseLostError, match="slot 0, attempt 1: the lease has passed on"):
+        WRITES[write](store.engine, claim)
+
+    assert slot_row(store, claim) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_lease_that_ran_out_is_its_workers_until_somebody_takes_it(
+    store: Store, stored: StoredStudy, write: str
+) -> None:
+    claim, _ = started(store, stored)
+    expire(store, claim)
+
+    WRITES[write](store.engine, claim)
+
+
+def test_to_finish_twice_in_the_same_way_changes_nothing(store: Store, stored: StoredStudy) -> None:
+    claim, _ = started(store, stored)
+    slots.finish(store.engine, claim, "pruned")
+    before = slot_row(store, claim)
+    slots.finish(store.engine, claim, "pruned")
+
+    assert slot_row(store, claim) == before
+    assert (before.outcome, before.lease_until) == ("pruned", None)
+
+
+def test_a_lost_answer_to_finish_is_not_a_lost_lease(store: Store, stored: StoredStudy) -> None:
+    claim, _ = started(store, stored)
+
+    with losing_answer(store.engine) as lost:
+        slots.finish(store.engine, claim, "complete")
+
+    assert lost
+    assert slot_row(store, claim).outcome == "complete"
+
+
+def test_a_lost_answer_to_claim_costs_the_lease_and_no_slot(store: Store, stored: StoredStudy) -> None:
+    with losing_answer(store.engine) as lost:
+        claim = claimed(store, stored)
+    assert lost
+    assert claim.slot == 1
+
+    unheard = Claim(stored.study_id, 0, 1, claim.worker_id)
+    expire(store, unheard)
+    assert reaper.reap(store.engine, stored.study_id) == [0]
+    assert claimed(store, stored).slot == 0
+
+
+def test_a_slot_that_was_handed_back_is_the_next_and_a_retry(store: Store, stored: StoredStudy) -> None:
+    claim, trial = started(store, stored)
+    slots.hand_back(store.engine, claim)
+    assert slots.count(store.engine, stored.study_id).leased == 0
+
+    again = claimed(store, stored)
+    assert (again.slot, again.attempt, again.retry_of) == (0, 2, trial._trial_id)
+    assert again.worker_id != claim.worker_id
+
+
+def test_the_budget_is_raised_and_never_lowered(store: Store, stored: StoredStudy) -> None:
+    slots.finish(store.engine, claimed(store, stored), "complete")
+    slots.add(store.engine, stored.study_id, 5)
+    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=5, ended=1, leased=0)
+
+    slots.add(store.engine, stored.study_id, 2)
+    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=5, ended=1, leased=0)
+
+
+def test_a_study_is_done_when_every_slot_has_ended(store: Store, stored: StoredStudy) -> None:
+    claims = [claimed(store, stored) for _ in range(3)]
+    for claim, outcome in zip(claims, ("complete", "pruned", "failed"), strict=True):
+        assert not slots.count(store.engine, stored.study_id).is_done
+        slots.finish(store.engine, claim, outcome)
+
+    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=3, ended=3, leased=0)
+    assert slots.count(store.engine, stored.study_id).is_done

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+
+from sampler_policies.decision import Decision
+from sampler_policies.errors import InputError
+from sampler_policies.facts import BudgetFacts
+from sampler_policies.pruners import build_pruner, choose_pruner
+
+# Optuna marks some pruners as experimental.
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+
+def budget(trials: int = 20, max_steps: int = 1500, val_check_steps: int = 100) -> BudgetFacts:
+    return BudgetFacts(trials, workers=4, max_steps=max_steps, val_check_steps=val_check_steps)
+
+
+def test_by_default_hyperband_prunes_on_training_steps() -> None:
+    decision = choose_pruner(budget(), None, {})
+    assert decision.choice == "Hyperband"
+    assert decision.arguments == {"min_resource": 100, "max_resource": 1500, "reduction_factor": 3}
+
+
+def test_the_reason_tells_when_trials_stop() -> None:
+    reason = choose_pruner(budget(), None, {}).reason
+    assert reason.startswith("trials that look poor stop after 100 of 1500 steps or 3, 9, ... times as many")
+
+
+@pytest.mark.parametrize(
+    ("facts", "choice", "reason"),
+    [
+        (budget(trials=1), "Nop", "fewer than 4 trials leave nothing to compare"),
+        (budget(trials=3), "Nop", "fewer than 4 trials leave nothing to compare"),
+        (budget(trials=4), "Hyperband", ""),
+        (budget(max_steps=100), "Nop", "fewer than 3 checks a trial leave nothing to save"),
+        (budget(max_steps=299), "Nop", "fewer than 3 checks a trial leave nothing to save"),
+        (budget(max_steps=300), "Hyperband", ""),
+    ],
+)
+def test_nothing_is_pruned_where_there_is_nothing_to_gain(facts: BudgetFacts, choice: str, reason: str) -> None:
+    decision = choose_pruner(facts, None, {})
+    assert decision.choice == choice
+    assert reason in decision.reason
+
+
+@pytest.mark.parametrize("given", ["Median", "median", "MedianPruner"])
+def test_the_users_pruner_wins_however_its_name_is_written(given: str) -> None:
+    decision = choose_pruner(budget(trials=1), given, {"n_warmup_steps": 200})
+    assert decision == Decision("pruner", given, "it was asked for", {"n_warmup_steps": 200})
+    assert type(build_pruner(decision)) is optuna.pruners.MedianPruner
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "completed"),
+    [
+        ("hyperband", {}, {"min_resource": 100, "max_resource": 1500}),
+        ("HyperbandPruner", {"max_resource": 900}, {"min_resource": 100, "max_resource": 900}),
+        ("Hyperband", {"reduction_factor": 4}, {"min_resource": 100, "max_resource": 1500, "reduction_factor": 4}),
+        ("SuccessiveHalving", {}, {"min_resource": 100}),
+        ("SuccessiveHalving", {"min_resource": 50}, {"min_resource": 50}),
+        ("Nop", {}, {}),
+    ],
+    ids=str,
+)
+def test_resources_that_the_user_left_out_are_never_guessed_by_the_workers(
+    given: str, arguments: dict[str, Any], completed: dict[str, Any]
+) -> None:
+    assert choose_pruner(budget(), given, arguments).arguments == completed
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("Hyperbrand", "pruner: got 'Hyperbrand'; did you mean 'Hyperband'?"),
+        ("ASHA", "pruner: got 'ASHA'; write one of Hyperband, Median, Nop, "),
+        ("Base", "pruner: got 'Base'; "),
+    ],
+)
+def test_an_unknown_pruner_is_refused(given: str, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_pruner(budget(), given, {})
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [("Median", {"warmup": 3}), ("Median", {"n_startup_trials": -1}), ("Percentile", {}), ("Patient", {"patience": 2})],
+)
+def test_arguments_that_the_pruner_does_not_take_are_refused(given: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_pruner(budget(), given, arguments)
+    assert str(caught.value).startswith(f"pruner: got {given}Pruner with {arguments}; Optuna refuses it: ")
+
+
+@pytest.mark.parametrize(
+    ("decision", "cls"),
+    [
+        (choose_pruner(budget(), None, {}), optuna.pruners.HyperbandPruner),
+        (choose_pruner(budget(trials=2), None, {}), optuna.pruners.NopPruner),
+        (Decision("pruner", "Percentile", "", {"percentile": 25.0}), optuna.pruners.PercentilePruner),
+        (Decision("pruner", "Threshold", "", {"upper": 1e6}), optuna.pruners.ThresholdPruner),
+    ],
+    ids=lambda own: own.choice if isinstance(own, Decision) else "",
+)
+def test_the_pruner_that_is_built_is_the_one_decided_on(decision: Decision, cls: type[Any]) -> None:
+    assert type(build_pruner(decision)) is cls
+
+
+def test_hyperband_is_built_with_the_resources_decided_on() -> None:
+    pruner = build_pruner(choose_pruner(budget(), None, {}))
+    assert isinstance(pruner, optuna.pruners.HyperbandPruner)
+    assert (pruner._min_resource, pruner._max_resource, pruner._reduction_factor) == (100, 1500, 3)
+
+
+def test_poor_trials_stop_early_and_the_best_do_not() -> None:
+    pruner = build_pruner(choose_pruner(budget(), None, {}))
+    study = optuna.create_study(study_name="fixed, because the brackets depend on it", pruner=pruner)
+    stopped: dict[int, int] = {}
+    for loss in [0, *range(40, 0, -1)]:
+        trial = study.ask()
+        for step in range(100, 1600, 100):
+            trial.report(float(loss), step)
+            if trial.should_prune():
+                stopped[loss] = step
+                break
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED) if loss in stopped else study.tell(trial, float(loss))
+    assert 0 not in stopped
+    assert set(stopped.values()) <= {100, 300, 900}
+    assert 100 in stopped.values()

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from sampler_policies import samplers
+from sampler_policies.decision import Decision, in_words
+from sampler_policies.errors import InputError
+from sampler_policies.facts import BudgetFacts, SpaceFacts
+from sampler_policies.samplers import build_sampler, choose_sampler
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+# QMC and GP are marked as experimental or say that they sample some parameters independently.
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+
+SPACE = SpaceFacts(n_parameters=7, n_unordered=2)
+FUNCTION = SpaceFacts(0, 0, is_function=True)
+
+
+def budget(trials: int = 20, workers: int = 1) -> BudgetFacts:
+    return BudgetFacts(trials, workers, max_steps=1000, val_check_steps=50)
+
+
+def drawn(sampler: optuna.samplers.BaseSampler, n: int = 6) -> list[tuple[Any, ...]]:
+    """Return what a worker with this sampler draws when it is the first of its study."""
+    study = optuna.create_study(sampler=sampler)
+    space = {"rate": FloatDistribution(0.0, 1.0), "name": CategoricalDistribution(list("abcdefgh"))}
+    trials = []
+    for _ in range(n):
+        trial = study.ask(space)
+        trials.append(tuple(trial.params.values()))
+        study.tell(trial, 1.0)
+    return trials
+
+
+# The rules
+
+
+@pytest.mark.parametrize("space", [SPACE, FUNCTION, SpaceFacts(7, 0)])
+@pytest.mark.parametrize("workers", [1, 8])
+def test_by_default_tpe_models_all_parameters_together(space: SpaceFacts, workers: int) -> None:
+    decision = choose_sampler(space, budget(workers=workers), None, {})
+    assert decision.choice == "TPE"
+    assert decision.arguments["multivariate"]
+    assert decision.arguments["constant_liar"]
+
+
+@pytest.mark.parametrize(("trials", "startup"), [(1, 4), (20, 4), (30, 6), (50, 10), (1000, 10)])
+def test_a_fifth_of_the_trials_is_random_within_limits(trials: int, startup: int) -> None:
+    assert choose_sampler(SPACE, budget(trials), None, {}).arguments["n_startup_trials"] == startup
+
+
+def test_only_a_function_which_may_branch_is_modelled_in_groups() -> None:
+    assert choose_sampler(FUNCTION, budget(), None, {}).arguments["group"]
+    assert "group" not in choose_sampler(SPACE, budget(), None, {}).arguments
+
+
+def test_the_reason_tells_of_parameters_and_workers() -> None:
+    assert "the 7 parameters together" in choose_sampler(SPACE, budget(), None, {}).reason
+    assert "constant_liar keeps 8 workers from" in choose_sampler(SPACE, budget(workers=8), None, {}).reason
+
+
+def test_a_single_worker_needs_no_word_about_others() -> None:
+    assert "workers" not in choose_sampler(SPACE, budget(workers=1), None, {}).reason
+
+
+@pytest.mark.parametrize("given", ["Random", "random", "RandomSampler", "randomsampler"])
+def test_the_users_sampler_wins_however_its_name_is_written(given: str) -> None:
+    decision = choose_sampler(SPACE, budget(), given, {})
+    assert (decision.choice, decision.reason) == (given, "it was asked for")
+    assert type(build_sampler(decision, seed=1)) is optuna.samplers.RandomSampler
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("TEP", "sampler: got 'TEP'; did you mean 'TPE'?"),
+        ("hyperopt", "sampler: got 'hyperopt'; write one of BruteForce, CmaEs, GP, "),
+        ("Base", "sampler: got 'Base'; "),
+        ("nsgaii_crossover", "sampler: got 'nsgaii_crossover'; "),
+    ],
+)
+def test_an_unknown_sampler_is_refused(given: str, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_sampler(SPACE, budget(), given, {})
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "sentence"),
+    [
+        ("TPE", {"startup": 3}, "sampler: got TPESampler with {'startup': 3"),
+        ("QMC", {"qmc_type": "sobel"}, "sampler: got QMCSampler with {"),
+        ("Grid", {}, "sampler: got GridSampler with {"),
+    ],
+)
+def test_arguments_that_the_sampler_does_not_take_are_refused(
+    given: str, arguments: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_sampler(SPACE, budget(), given, arguments)
+    assert str(caught.value).startswith(sentence)
+    assert "Optuna refuses it: " in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", [-1, "1", 1.5, True])
+def test_a_seed_that_is_none_is_refused(seed: Any) -> None:
+    with pytest.raises(InputError, match="write a whole number of at least 0"):
+        choose_sampler(SPACE, budget(), "TPE", {"seed": seed})
+
+
+def test_a_sampler_whose_package_is_missing_is_refused_before_the_first_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"^sampler: got 'cmaes'; it needs a package: pip install cmaes\."):
+        choose_sampler(SPACE, budget(), "cmaes", {})
+
+
+# Building
+
+
+@pytest.mark.parametrize(
+    ("decision", "cls"),
+    [
+        (choose_sampler(SPACE, budget(), None, {}), optuna.samplers.TPESampler),
+        (choose_sampler(FUNCTION, budget(), None, {}), optuna.samplers.TPESampler),
+        (Decision("sampler", "GP", ""), optuna.samplers.GPSampler),
+        (Decision("sampler", "QMC", ""), optuna.samplers.QMCSampler),
+        (Decision("sampler", "NSGAII", "", {"population_size": 8}), optuna.samplers.NSGAIISampler),
+        (Decision("sampler", "BruteForce", ""), optuna.samplers.BruteForceSampler),
+        (Decision("sampler", "Grid", "", {"search_space": {"a": [1, 2]}}), optuna.samplers.GridSampler),
+    ],
+    ids=lambda own: own.choice if isinstance(own, Decision) else "",
+)
+def test_the_sampler_that_is_built_is_the_one_decided_on(decision: Decision, cls: type[Any]) -> None:
+    assert type(build_sampler(decision, seed=1)) is cls
+
+
+def test_tpe_is_built_with_the_arguments_decided_on() -> None:
+    sampler = build_sampler(choose_sampler(FUNCTION, budget(50), None, {}), seed=1)
+    assert isinstance(sampler, optuna.samplers.TPESampler)
+    assert (sampler._multivariate, sampler._group, sampler._constant_liar) == (True, True, True)
+    assert sampler._n_startup_trials == 10
+
+
+@pytest.mark.parametrize("name", ["TPE", "Random", "NSGAII", "GP"])
+@pytest.mark.parametrize("arguments", [{}, {"seed": 42}], ids=["no seed", "seed 42"])
+def test_two_workers_draw_different_points(name: str, arguments: dict[str, Any]) -> None:
+    decision = Decision("sampler", name, "", arguments)
+    assert drawn(build_sampler(decision, seed=1)) != drawn(build_sampler(decision, seed=2))
+
+
+@pytest.mark.parametrize("name", ["TPE", "Random", "QMC"])
+def test_one_worker_draws_the_same_points_again(name: str) -> None:
+    decision = Decision("sampler", name, "")
+    assert drawn(build_sampler(decision, seed=7)) == drawn(build_sampler(decision, seed=7))
+
+
+def test_the_users_seed_changes_what_is_drawn() -> None:
+    seeded, other = (Decision("sampler", "Random", "", {"seed": seed}) for seed in (5, 6))
+    assert drawn(build_sampler(seeded, seed=1)) != drawn(build_sampler(other, seed=1))
+
+
+@pytest.mark.parametrize("arguments", [{"scramble": True}, {"scramble": True, "seed": 3}], ids=str)
+def test_workers_share_one_qmc_sequence(arguments: dict[str, Any]) -> None:
+    sequences = [build_sampler(Decision("sampler", "QMC", "", arguments), seed) for seed in (1, 2)]
+    rates = [[rate for rate, _ in drawn(sampler)] for sampler in sequences]
+    assert rates[0][1:] == rates[1][1:]  # the first trial shows the sampler what the space is
+
+
+def test_what_qmc_samples_beside_its_sequence_is_each_workers_own() -> None:
+    names = [[name for _, name in drawn(build_sampler(Decision("sampler", "QMC", ""), seed))] for seed in (1, 2)]
+    assert names[0] != names[1]
+
+
+def test_a_seed_beyond_what_numpy_takes_is_no_problem() -> None:
+    big = 10**6 * 1_000_003
+    decision = Decision("sampler", "Random", "")
+    assert drawn(build_sampler(decision, seed=big)) != drawn(build_sampler(decision, seed=big + 1))
+
+
+def test_building_the_default_sampler_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert build_sampler(choose_sampler(SPACE, budget(), None, {}), seed=1)
+
+
+# Decisions
+
+
+def test_a_decision_reads_as_a_sentence() -> None:
+    decision = Decision("pruner", "Hyperband", "it saves steps", {"min_resource": 50, "reduction_factor": 3})
+    assert str(decision) == "pruner: Hyperband(min_resource=50, reduction_factor=3), because it saves steps"
+
+
+def test_a_decision_without_arguments_has_no_brackets() -> None:
+    assert str(Decision("max_steps", "500", "it was asked for")) == "max_steps: 500, because it was asked for"
+
+
+def test_decisions_are_one_line_each() -> None:
+    assert in_words([Decision("a", "1", "x"), Decision("b", "2", "y")]) == "a: 1, because x\nb: 2, because y"
+
+
+def test_a_decision_comes_back_from_json_as_it_was() -> None:
+    decision = choose_sampler(SPACE, budget(), "TPE", {"n_startup_trials": 3})
+    assert Decision.from_json(json.loads(json.dumps(decision.to_json()))) == decision
