@@ -70,6 +70,13 @@ def _resource_is_not_searched(space: Space, data: DataFacts, model: ModelEntry) 
     return space.without("max_steps").noting("max_steps is not searched: it is the resource that the pruner deals out")
 
 
+def _what_has_no_effect_is_not_searched(space: Space, data: DataFacts, model: ModelEntry) -> Space:
+    # neuralforecast 3.3 takes the argument, warns of it, and leaves it at that.
+    if "context_size" not in space:
+        return space
+    return space.without("context_size").noting("context_size is not searched: neuralforecast no longer uses it")
+
+
 def _no_scaling_has_one_name(space: Space, data: DataFacts, model: ModelEntry) -> Space:
     if "scaler_type" not in space:
         return space
@@ -164,7 +171,7 @@ def _batches_hold_series_that_exist(space: Space, data: DataFacts, model: ModelE
 
 
 def _batches_hold_windows_that_exist(space: Space, data: DataFacts, model: ModelEntry) -> Space:
-    usual = model.defaults.get("windows_batch_size")
+    usual = space.constants.get("windows_batch_size", model.defaults.get("windows_batch_size"))
     own = space["windows_batch_size"].grid() if "windows_batch_size" in space else [usual]
     available = _windows_in_a_batch(space, data, model)
     largest = max(FEWEST_WINDOWS, 2 ** (available.bit_length() - 1))
@@ -205,6 +212,7 @@ def _defaults_are_offered(space: Space, model: ModelEntry, asked: Collection[str
 # Each uses what those before it have made of the space.
 RULES: tuple[tuple[str, Rule], ...] = (
     ("max_steps", _resource_is_not_searched),
+    ("context_size", _what_has_no_effect_is_not_searched),
     ("scaler_type", _no_scaling_has_one_name),
     ("stack_types", _stacks_suit_one_step),
     ("input_size", _input_suits_model),

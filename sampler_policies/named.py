@@ -22,7 +22,8 @@ def find_class(field: str, name: str, module: ModuleType, base: type[T]) -> type
     known = {own.removesuffix(suffix): own for own in exported}
     for own, full in known.items():
         if own.lower() == name.lower().removesuffix(suffix.lower()):
-            return getattr(module, full)  # type: ignore[no-any-return]
+            found: type[T] = getattr(module, full)
+            return found
     raise InputError(field, repr(name), did_you_mean(name, known))
 
 

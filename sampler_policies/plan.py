@@ -19,7 +19,10 @@ from sampler_policies.space import Space
 from sampler_policies.wishes import Wishes
 
 # Arguments that count something; the rules compare them with what the data holds.
-COUNTS = ("input_size", "batch_size", "windows_batch_size", "step_size", "max_steps", "val_check_steps")
+COUNTS = (
+    *("input_size", "batch_size", "windows_batch_size", "step_size", "max_steps", "val_check_steps"),
+    *("down_sampling_layers", "down_sampling_window"),
+)
 ENDLESS = 10**9
 
 
@@ -155,11 +158,13 @@ def _asked_once(name: str, given: int | None, space: Space, wishes: Wishes) -> i
 
 def _refuse_what_counts_nothing(space: Space) -> None:
     for name in COUNTS:
+        if name not in space and name not in space.constants:
+            continue
         for own in numbers_of(space, name, usual=None):
-            is_left_out = own is None and name not in space
             is_whole = isinstance(own, int) and not isinstance(own, bool)
-            # Recurrent models take a negative input size.
-            if not is_left_out and not (is_whole and (own >= 1 or name == "input_size")):
+            # Recurrent models take a negative input size, and no number of windows means all there are.
+            is_special = name == "input_size" if is_whole else own is None and name == "windows_batch_size"
+            if not is_special and not (is_whole and own >= 1):
                 raise InputError(f"space.{name}", repr(own), "write whole numbers of at least 1.")
 
 

@@ -32,6 +32,9 @@ class Space:
 
     def searching(self, parameter: Parameter, note: str | None = None) -> Space:
         """Return the space with this parameter in place of whatever bore its name."""
+        if parameter.name in self:
+            parameters = tuple(parameter if own.name == parameter.name else own for own in self.parameters)
+            return replace(self, parameters=parameters).noting(note)
         others = self.without(parameter.name)
         return replace(others, parameters=(*others.parameters, parameter)).noting(note)
 

@@ -154,9 +154,7 @@ def forecast(
 @app.command()
 def dashboard(
     storage: Storage = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; any but localhost is open to all.")
-    ] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; any but localhost is open to all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
     """Serve optuna-dashboard on the same storage, live, at a URL that it prints."""

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 import pytorch_lightning as pl
 from neuralforecast.tsdataset import TimeSeriesDataset
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sampler_policies.catalogue import ModelEntry, entry
 from sampler_policies.errors import InputError
@@ -74,9 +75,7 @@ def configure(job: Job, trial: optuna.Trial) -> dict[str, Any]:
         config.pop("h", None)
         return {name: value for name, value in config.items() if name not in ("loss", "valid_loss", "n_series")}
     if job.plan.space is None:
-        raise InputError(
-            "study", "no configuration function", "run the Python that made this study."
-        )
+        raise InputError("study", "no configuration function", "run the Python that made this study.")
     return job.plan.space.suggest(trial)
 
 
@@ -130,6 +129,9 @@ def train(job: Job, trial: optuna.Trial, *, is_prunable: bool, interruption: Cal
         # neuralforecast prints a model's whole configuration before it gives a diverged one up.
         with contextlib.redirect_stdout(io.StringIO()):
             model.fit(job.dataset, val_size=job.spec.validation_size)
+    except SIGTERMException:
+        # Lightning puts a handler of its own before ours, and leaves like this at the next batch.
+        ending = interruption() or Ending("stopped", "handed back: the worker got SIGTERM")
     except Exception as error:
         if "Loss is NaN" not in str(error):
             raise

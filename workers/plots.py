@@ -34,7 +34,7 @@ STATES = {
     "WAITING": ("waiting", GREY),
 }
 BLUES = [[0, "#b9d3ee"], [1, "#123c69"]]
-AXIS = {"gridcolor": "#e6e9ee", "linecolor": "#c5ccd6", "zeroline": False, "automargin": True}
+AXIS = {"gridcolor": "#e6e9ee", "zeroline": False, "automargin": True, "title": {"font": {"size": 13}, "standoff": 8}}
 TEMPLATE = {
     "layout": {
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
@@ -44,7 +44,8 @@ TEMPLATE = {
         "margin": {"l": 64, "r": 24, "t": 24, "b": 48},
         "xaxis": AXIS,
         "yaxis": AXIS,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": INK},
         "hoverlabel": {"align": "left"},
     }
 }
@@ -112,6 +113,7 @@ def _history(trials: Sequence[FrozenTrial], complete: Sequence[FrozenTrial], def
         line = {"dash": "dash", "color": ORANGE, "width": 1.5}
         ends = {"x": [-0.5, len(trials) - 0.5], "y": [default_value] * 2}
         figure.add_scatter(**ends, mode="lines", line=line, name=f"the defaults: {default_value:.5g}")
+    figure.update_xaxes(title="trial")
     return Chart((_calm(figure, losses),))
 
 
@@ -156,14 +158,20 @@ def _importance(complete: Sequence[FrozenTrial]) -> Chart:
 
 
 def _parallel(complete: Sequence[FrozenTrial]) -> Chart:
-    # The best are drawn last, on top of the others.
-    kept = _readable(complete[:DRAWN_TRIALS][::-1])
+    kept = _readable(complete[:DRAWN_TRIALS])
     names = {name for own in kept for name in own.params}
     if len(kept) < 2 or not names:
         return Chart(note="This needs two complete trials and a parameter.")
     figure = optuna.visualization.plot_parallel_coordinate(_study(kept), target_name="loss")
-    note = "A line is a complete trial; the darker, the better. " + _kept(len(kept), len(complete), "complete trials")
-    return Chart((_calm(figure, top=48),), note, min_width=120 * len(names))
+    # Optuna's colours follow the loss, so that one outlier makes all others look alike; their order tells them apart.
+    # Its first axis is the loss, and what is drawn last lies on top.
+    lines = sorted((line for line in figure.data if line.mode == "lines"), key=lambda line: -line.y[0])
+    for place, line in enumerate(lines, 1):
+        line.update(line={"color": ACCENT, "width": 1.2}, opacity=0.15 + 0.65 * (place / len(lines)) ** 2)
+    lines[-1].update(line={"color": INK, "width": 2.5}, opacity=1)
+    figure.data = lines
+    note = "A line is a complete trial: the fainter, the worse. " + _kept(len(kept), len(complete), "complete trials")
+    return Chart((_calm(figure, height=340),), note, min_width=120 * len(names))
 
 
 def _slices(complete: Sequence[FrozenTrial]) -> Chart:
@@ -181,8 +189,12 @@ def _slices(complete: Sequence[FrozenTrial]) -> Chart:
     for name in varied:
         figure = optuna.visualization.plot_slice(study, params=[name], target_name="loss")
         figure.data[0].marker.update(colorscale=BLUES, showscale=False)
+        # Optuna labels choices as Python writes them, quotes included.
+        if figure.layout.xaxis.type == "category":
+            labels = figure.layout.xaxis.categoryarray
+            figure.update_xaxes(tickvals=labels, ticktext=[label.strip("'") for label in labels])
         figures.append(_calm(figure, losses, height=280))
-    return Chart(tuple(figures), "A point is a complete trial; the darker, the later.")
+    return Chart(tuple(figures), "A point is a complete trial: the fainter, the earlier.")
 
 
 def _timeline(trials: Sequence[FrozenTrial]) -> Chart:
@@ -192,7 +204,7 @@ def _timeline(trials: Sequence[FrozenTrial]) -> Chart:
     for bars in figure.data:
         group, colour = STATES[bars.name]
         bars.update(name=group, marker={"color": colour}, hovertemplate=f"%{{text}}<extra>{group}</extra>")
-    figure.update_layout(xaxis_title=None)
+    figure.update_layout(xaxis_title=None, yaxis_title="trial")
     return Chart((_calm(figure, height=min(max(240, 120 + 10 * len(trials)), 700)),))
 
 
@@ -219,9 +231,9 @@ def _readable(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return shown
 
 
-def _calm(figure: Any, losses: Sequence[float] = (), *, height: int = 380, top: int = 24) -> Figure:
+def _calm(figure: Any, losses: Sequence[float] = (), *, height: int = 380) -> Figure:
     """Return the figure's data without Optuna's title and colours; losses of several magnitudes on a log axis."""
-    figure.update_layout(title=None, template=None, width=None, height=height, plot_bgcolor=None, margin={"t": top})
+    figure.update_layout(title=None, template=None, width=None, height=height, plot_bgcolor=None)
     if losses and min(losses) > 0 and max(losses) > 30 * min(losses):
         figure.update_yaxes(type="log")
     drawn: Figure = figure.to_plotly_json()

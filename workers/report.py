@@ -35,19 +35,21 @@ h2 { font-size: 1.1rem; margin: 0 0 8px; }
 p, ul { margin: 0 0 8px; overflow-wrap: anywhere; }
 .dim { color: var(--dim); font-size: .9rem; }
 .headline { font-size: 1.15rem; margin: 12px 0 20px; }
-section { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 16px; margin: 0 0 16px; }
-.scroll { overflow: auto; max-height: 75vh; }
+section { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 16px; margin: 16px 0; }
+.scroll { overflow: auto; max-height: 75vh; margin-bottom: 8px; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); gap: 8px; }
 select { font: inherit; padding: 4px 8px; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: 5px 14px 5px 6px; border-bottom: 1px solid var(--line); }
+td { overflow-wrap: break-word; max-width: 40em; }
+.decisions td:last-child { min-width: 240px; }
 th { position: sticky; top: 0; background: var(--paper); color: var(--dim); font-weight: 600; white-space: nowrap; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--blue); }
 th[aria-sort=ascending]::after { content: " ▲"; } th[aria-sort=descending]::after { content: " ▼"; }
 tr.changed td, tr.best td { background: var(--mark); }
-.trials td:nth-child(-n+6) { white-space: nowrap; }
-.trials td:nth-child(n+7) { min-width: 280px; font-size: .9rem; }
+.trials td { white-space: nowrap; max-width: none; }
+.trials td:nth-child(7) { white-space: normal; min-width: 260px; }
 .complete td:nth-child(2) { color: var(--blue); }
 .failed td:nth-child(2) { color: var(--red); }
 .running td:nth-child(2) { color: var(--green); }
@@ -61,8 +63,8 @@ tr.changed td, tr.best td { background: var(--mark); }
 
 SCRIPT = """
 const page = JSON.parse(document.getElementById("data").textContent);
-const config = { responsive: true, displaylogo: false, toImageButtonOptions: { format: "svg" },
-  modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]],
+  toImageButtonOptions: { format: "svg" } };
 // A finger that meets a chart must still be able to scroll the page.
 const dragmode = matchMedia("(pointer: coarse)").matches ? false : "zoom";
 const draw = (box, data, layout) => Plotly.react(box, data, { ...layout, template: page.template, dragmode }, config);
@@ -105,7 +107,7 @@ def render_report(
         "template": plots.TEMPLATE,
         "figures": [figure for chart in charts for figure in chart.figures],
         "series": list(series.values()),
-        "layout": {"height": 420, "hovermode": "x unified"},
+        "layout": {"height": 400, "hovermode": "x unified", "margin": {"b": 32}},
     }
     numbers = count()
     body = [
@@ -235,7 +237,7 @@ def _decisions(best: Mapping[str, Any]) -> str:
         arguments = f"({_arguments(own['arguments'])})" if own.get("arguments") else ""
         rows.append(("", [own["subject"], f"{own['choice']}{arguments}", own["reason"]]))
     notes = "".join(f"<li>{escape(str(own))}</li>" for own in best.get("notes", ()))
-    table = _table(("what", "choice", "because"), rows) if rows else "<p>None are recorded.</p>"
+    table = _table(("what", "choice", "because"), rows, "decisions") if rows else "<p>None are recorded.</p>"
     return table + (f'<p class="dim">Of the data:</p><ul class="dim">{notes}</ul>' if notes else "")
 
 
@@ -255,7 +257,7 @@ def _failures(trials: Sequence[FrozenTrial]) -> str:
     items = []
     for reason, those in sorted(numbers.items(), key=lambda item: -len(item[1]))[:SHOWN_REASONS]:
         some = ", ".join(those[:SHOWN_REASONS]) + ", ..." * (len(those) > SHOWN_REASONS)
-        items.append(f"<li>{len(those)} failed: {escape(str(reason))} (trial {some})</li>")
+        items.append(f"<li>{len(those)} failed: {escape(str(reason))} (trial{'s' * (len(those) > 1)} {some})</li>")
     return f"<ul>{''.join(items)}</ul>" if items else ""
 
 
@@ -268,10 +270,10 @@ def _trials(trials: Sequence[FrozenTrial], best: int | None) -> str:
         seconds, parameters = attrs.get("training_seconds"), _arguments(plots.readable_params(own))
         again = f"retry of trial {note['retry_of']}" if note.get("retry_of") is not None else None
         reason = "; ".join(str(words) for words in (attrs.get("reason"), again) if words)
-        cells = [number, state, note.get("worker"), own.last_step, own.value, seconds, parameters, reason]
+        cells = [number, state, note.get("worker"), own.last_step, own.value, seconds, reason, parameters]
         rows.append((f"{state}{' best' * (own.number == best)}", ["" if c is None else _text(c) for c in cells]))
-    head = ("trial", "state", "worker", "step", "loss", "seconds", "parameters", "reason")
-    return _table(head, rows, kind="trials")
+    head = ("trial", "state", "worker", "step", "loss", "seconds", "reason", "parameters")
+    return _table(head, rows, "trials")
 
 
 def _provenance(best: Mapping[str, Any]) -> str:

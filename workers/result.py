@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -18,6 +19,7 @@ import optuna
 import pandas as pd
 import pytorch_lightning as pl
 from neuralforecast import NeuralForecast
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from storage import snapshot
 from storage.snapshot import Snapshot
@@ -119,7 +121,8 @@ def fit_best(job: Job, trial: optuna.trial.FrozenTrial, stop: StopRequest) -> Ne
     fitted = NeuralForecast(models=[model], freq=job.series.freq)
     callbacks = fitted.models[0].trainer_kwargs["callbacks"]
     callbacks.append(stop_at := StopAt(step, stop))
-    fitted.fit(job.series.frame, static_df=job.series.static)
+    with contextlib.suppress(SIGTERMException):  # Lightning's way out at a SIGTERM, which `stop` has seen too
+        fitted.fit(job.series.frame, static_df=job.series.static)
     # An ordinary model from here on: nothing of ours may stop a later fit.
     callbacks.remove(stop_at)
     return fitted

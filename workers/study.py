@@ -21,7 +21,7 @@ from workers.columns import Columns
 from workers.exogenous import Exogenous
 from workers.extras import Extras
 from workers.losses import build_loss
-from workers.objective import Job, build_model
+from workers.objective import Job, build_model, configure
 from workers.pool import cores
 from workers.series import Series, prepare
 from workers.spec import StudySpec
@@ -69,7 +69,8 @@ def draft_study(
     model = entry(spec.model)
     spec = spec.model_copy(update={"model": model.name})
     _refuse_foreign_exogenous(spec, model)
-    build_loss("loss", spec.loss)
+    if extras.loss is None:
+        build_loss("loss", spec.loss)
     n_workers = min(spec.workers or cores(), spec.trials)
     wishes = spec.wishes(n_workers, base_space)
     n_series = table[spec.id_col].nunique() if spec.id_col in table.columns else 1
@@ -164,14 +165,12 @@ def _refuse_series_that_do_not_go_together(model: ModelEntry, series: Series) ->
 
 
 def _refuse_impossible_model(job: Job) -> None:
-    if job.plan.space is None:
-        return
     # The defaults stand for all configurations: loss, columns and model are the same in each.
     trials = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials.enqueue_trial(dict(job.plan.default))
-    config = job.plan.space.suggest(trials.ask())
+    config = configure(job, trials.ask())
     try:
-        build_model(job, config, [])
+        build_model(job, config, []).serialize()  # what cannot be saved is known now, not after the last trial
     except InputError:
         raise
     except Exception as error:

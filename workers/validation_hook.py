@@ -48,6 +48,12 @@ class ValidationHook(pl.Callback):
         self.storage_seconds = 0.0
         self._training_step_size = 1
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *batch: object) -> None:
+        """Notice a request to stop, or a lost lease, between checks too."""
+        if (interrupted := self.interruption()) is not None:
+            self.ending = interrupted
+            trainer.should_stop = True
+
     def on_validation_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
         """Lay the validation windows as every other trial's."""
         self._training_step_size = pl_module.step_size

@@ -98,7 +98,10 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "input that does not fit": (["--space", "input_size: [8, 500]"], ["space.input_size", "500", "up to 52"]),
     "space that is no YAML": (["--space", "dropout: [0.0"], ["space", "not YAML"]),
     "multivariate model, one series": (["--model", "iTransformer"], ["model", "iTransformer", "NHITS"]),
-    "exogenous column that the data lacks": (["--hist-exog", "prize"], ["hist_exog", "'prize'", "did you mean 'price'"]),
+    "exogenous column that the data lacks": (
+        ["--hist-exog", "prize"],
+        ["hist_exog", "'prize'", "did you mean 'price'"],
+    ),
     "exogenous column that the model does not take": (
         ["--model", "PatchTST", "--hist-exog", "price"],
         ["hist_exog", "price", "PatchTST takes no historical"],

@@ -105,7 +105,9 @@ def main() -> None:
                 commands = [[*castpool, "pool", study, "--workers", str(n_workers), "--quiet"]]
             rows.append(measure(store, name, commands, study, n_workers, **environment))
             optuna.delete_study(study_name=study, storage=store.trials)
-    print(f"| {n_workers} workers, {arguments.trials} trials | in training | first step, s | all, s | PSS a worker, MB |")
+    print(
+        f"| {n_workers} workers, {arguments.trials} trials | in training | first step, s | all, s | PSS a worker, MB |"
+    )
     print("| --- | --- | --- | --- | --- |")
     for row in rows:
         cells = (f"{row.share:.2f}", f"{row.first_seconds:.1f}", f"{row.total_seconds:.0f}", f"{row.megabytes:.0f}")

@@ -1,4 +1,4 @@
-"""One database for all storage tests of a process, emptied after each: to clone and drop one takes a second."""
+"""One open database for all storage tests of a process, emptied after each: to clone and drop one takes a second."""
 
 from __future__ import annotations
 
@@ -38,8 +38,13 @@ def database(shared_engine: Engine) -> Iterator[str]:
         connection.execute(text("; ".join(f"DELETE FROM {table}" for table in TABLES)))  # noqa: S608
 
 
-@pytest.fixture
-def store(database: str) -> Iterator[Store]:
-    """An open storage with no study in it."""
-    with open_store(database) as opened:
+@pytest.fixture(scope="session")
+def shared_store(shared_engine: Engine) -> Iterator[Store]:
+    with open_store(shared_engine.url.render_as_string(hide_password=False)) as opened:
         yield opened
+
+
+@pytest.fixture
+def store(shared_store: Store, database: str) -> Store:
+    """An open storage with no study in it."""
+    return shared_store

@@ -118,12 +118,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 @contextmanager
-def breaking_before_statement(engine: Engine) -> Iterator[list[str]]:
-    """Let the server end the connection before its next statement arrives, once. Yields what was cut off."""
+def breaking_before_statement(engine: Engine, containing: str = "") -> Iterator[list[str]]:
+    """Let the server end the connection before its next (such) statement arrives, once. Yields what was cut off."""
     cut: list[str] = []
 
     def break_it(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
-        if not cut:
+        if not cut and containing in statement:
             cut.append(statement)
             _terminate(engine, connection)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import optuna
@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from storage.store import Store
 from storage.trials import REPEATABLE, PatientStorage
-from tests.storage.helpers import breaking_before_statement, connections, execute, losing_answer, watcher
+from tests.storage.helpers import breaking_before_statement, connections, eventually, execute, losing_answer, watcher
 
 X = FloatDistribution(0, 1)
 
@@ -51,15 +51,21 @@ CALLS: dict[str, tuple[Callable[[BaseStorage, int, int], Any], bool]] = {
 WRITES = [name for name, (_, writes) in CALLS.items() if writes]
 
 
-@pytest.fixture
-def trial_id(store: Store) -> int:
-    """A running trial of study "air", after a complete one. Made elsewhere, so that no cache knows of it."""
-    other = RDBStorage(store.url.render_as_string(hide_password=False))
-    study = optuna.create_study(storage=other, study_name="air")
-    trial = study.ask()
-    study.tell(study.ask(), 0.25)
+@pytest.fixture(scope="module")
+def elsewhere(shared_store: Store) -> Iterator[RDBStorage]:
+    """Another process's storage, of which no cache here knows."""
+    other = RDBStorage(shared_store.url.render_as_string(hide_password=False))
+    yield other
     other.remove_session()
     other.engine.dispose()
+
+
+@pytest.fixture
+def trial_id(store: Store, elsewhere: RDBStorage) -> int:
+    """A running trial of study "air", beside a complete one."""
+    study = optuna.create_study(storage=elsewhere, study_name="air")
+    trial = study.ask()
+    study.tell(study.ask(), 0.25)
     return trial._trial_id
 
 
@@ -74,6 +80,15 @@ def test_a_broken_connection_is_waited_out(store: Store, trial_id: int, name: st
         call(store.trials, study_id, trial_id)
 
     assert len(cut) == 1, "the call never reached the server"
+
+
+def test_a_connection_that_breaks_while_optuna_reads_the_trials_is_waited_out(store: Store, trial_id: int) -> None:
+    """Optuna takes that for too long a list, and asks once more in the broken session."""
+    study_id = store.trials.get_study_id_from_name("air")
+
+    with breaking_before_statement(store.engine, containing="ORDER BY trials.trial_id") as cut:
+        assert len(store.trials.get_all_trials(study_id)) == 2
+    assert cut
 
 
 @pytest.mark.parametrize("name", WRITES)
@@ -136,11 +151,11 @@ def test_a_trial_that_another_worker_failed_is_not_taken_for_ours(store: Store, 
 
 
 def test_nor_one_that_was_failed_while_our_answer_was_on_its_way(store: Store, trial_id: int) -> None:
-    with watcher(store.url.render_as_string(hide_password=False)) as watch:
-        with breaking_before_statement(store.engine) as cut:
-            watch.exec_driver_sql("UPDATE trials SET state = 'FAIL' WHERE state = 'RUNNING'")
-            with pytest.raises(UpdateFinishedTrialError):
-                store.trials.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
+    url = store.url.render_as_string(hide_password=False)
+    with watcher(url) as watch, breaking_before_statement(store.engine) as cut:
+        watch.exec_driver_sql("UPDATE trials SET state = 'FAIL' WHERE state = 'RUNNING'")
+        with pytest.raises(UpdateFinishedTrialError):
+            store.trials.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.5])
 
     assert cut
     assert store.trials.get_trial(trial_id).state == TrialState.FAIL
@@ -160,4 +175,4 @@ def test_optuna_works_on_the_connections_of_the_store(store: Store, database: st
     store.trials.get_trial(trial_id)
 
     with watcher(database) as watch:
-        assert connections(watch, "castpool") == 1
+        assert eventually(lambda: connections(watch, "castpool") == 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import optuna
@@ -13,9 +14,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from storage import reaper, roster, slots
+from storage.engine import connect
 from storage.errors import LeaseLostError
 from storage.slots import Claim, SlotCounts
-from storage.store import Store, open_store
+from storage.store import Store
 from storage.studies import StoredStudy
 from storage.trials import begin_trial
 from tests.storage.helpers import (
@@ -31,6 +33,10 @@ from tests.storage.helpers import (
     started,
     watcher,
 )
+
+WAITING_FOR_A_LOCK = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.fixture
@@ -167,28 +173,27 @@ def test_a_broken_connection_is_waited_out(store: Store, stored: StoredStudy) ->
     assert cut
 
 
-def test_eight_reapers_at_once_do_it_once(store: Store, database: str) -> None:
-    stored = make_study(store, trials=30)
+def test_four_reapers_at_once_do_it_once(store: Store) -> None:
+    stored = make_study(store, trials=12)
     worker = joined(store, stored)
-    work = [started(store, stored, worker) for _ in range(30)]
+    work = [started(store, stored, worker) for _ in range(12)]
     expire(store, *(claim for claim, _ in work))
-    together = threading.Barrier(8)
-    reaped: list[int] = []
+    together = threading.Barrier(4)
 
-    def reap_together() -> None:
-        with open_store(database) as own:
-            together.wait()
-            reaped.extend(reap(own, stored))
+    def reap_together() -> list[int]:
+        engine = connect(store.url, "reaper")
+        together.wait()
+        reaped = reaper.reap(engine, stored.study_id)
+        engine.dispose()
+        return reaped
 
-    threads = [threading.Thread(target=reap_together) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        reaping = [pool.submit(reap_together) for _ in range(4)]
+    reaped = [slot for future in reaping for slot in future.result()]
 
-    assert sorted(reaped) == list(range(30))
-    assert [trial.state for trial in load(store).trials] == [TrialState.FAIL] * 30
-    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=30, ended=0, leased=0)
+    assert sorted(reaped) == list(range(12))
+    assert [trial.state for trial in load(store).trials] == [TrialState.FAIL] * 12
+    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=12, ended=0, leased=0)
 
 
 def test_a_large_pool_is_reaped_in_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,19 +210,18 @@ def test_slots_are_locked_before_trials_and_a_trial_told_meanwhile_counts(
     """The lock order, and the narrowest race there is: the worker tells its trial while a reaper takes its slot."""
     claim, trial = started(store, stored)
     expire(store, claim)
-    reaped: list[int] = []
-    with store.engine.connect() as telling, watcher(database) as watch, open_store(database) as other:
+    reaping_engine = connect(store.url, "reaper")
+    waiting = text(WAITING_FOR_A_LOCK)
+    with store.engine.connect() as telling, watcher(database) as watch, ThreadPoolExecutor(1) as pool:
         telling.execute(text("UPDATE trials SET state = 'COMPLETE' WHERE trial_id = :id"), {"id": trial._trial_id})
-        reaping = threading.Thread(target=lambda: reaped.extend(reap(other, stored)))
-        reaping.start()
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+        reaping = pool.submit(reaper.reap, reaping_engine, stored.study_id)
         assert eventually(lambda: watch.execute(waiting).scalar_one() == 1), "the reaper waits for the trial"
         with pytest.raises(OperationalError, match="could not obtain lock"):
             watch.execute(text("SELECT FROM castpool_slots WHERE slot = 0 FOR UPDATE NOWAIT"))
         telling.commit()
-        reaping.join()
+        assert reaping.result() == [0]
+    reaping_engine.dispose()
 
-    assert reaped == [0]
     assert slot_row(store, claim).outcome == "complete"
     assert frozen(store, trial).state == TrialState.COMPLETE
 

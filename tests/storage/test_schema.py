@@ -76,9 +76,9 @@ def test_a_user_that_may_not_create_tables_is_told_what_to_do(empty_database: st
     with watcher(empty_database) as watch:
         watch.exec_driver_sql(f"CREATE ROLE {role}")
         try:
-            with pytest.raises(StorageError, match=r"permission denied .*; connect as the owner"):
-                with open_store(url.render_as_string(hide_password=False)):
-                    pass
+            refused = pytest.raises(StorageError, match=r"permission denied .*; connect as the owner")
+            with refused, open_store(url.render_as_string(hide_password=False)):
+                pass
         finally:
             watch.exec_driver_sql(f"DROP ROLE {role}")
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy.engine import Engine
 
 from storage import reaper, slots
+from storage.engine import connect
 from storage.errors import LeaseLostError
 from storage.slots import Claim, SlotCounts
-from storage.store import Store, open_store
+from storage.store import Store
 from storage.studies import StoredStudy
 from tests.storage.helpers import claimed, execute, expire, joined, losing_answer, make_study, slot_row, started
 
@@ -61,23 +63,20 @@ def test_another_studys_slots_are_not_touched(store: Store, stored: StoredStudy)
     assert slots.count(store.engine, other.study_id) == SlotCounts(slots=2, ended=1, leased=0)
 
 
-def test_eight_threads_claim_each_of_fifty_slots_once(store: Store, database: str) -> None:
+def test_eight_threads_claim_each_of_fifty_slots_once(store: Store) -> None:
     stored = make_study(store, trials=50)
+    workers = [joined(store, stored) for _ in range(8)]
     together = threading.Barrier(8)
-    taken: list[Claim] = []
 
-    def work() -> None:
-        with open_store(database) as own:
-            worker = joined(own, stored)
-            together.wait()
-            while (claim := slots.claim(own.engine, stored.study_id, worker)) is not None:
-                taken.append(claim)
+    def work(worker: int) -> list[Claim]:
+        engine = connect(store.url, "worker")
+        together.wait()
+        taken = list(iter(lambda: slots.claim(engine, stored.study_id, worker), None))
+        engine.dispose()
+        return taken
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        taken = [claim for claims in pool.map(work, workers) for claim in claims if claim is not None]
 
     assert sorted(claim.slot for claim in taken) == list(range(50))
     assert {claim.attempt for claim in taken} == {1}
@@ -147,8 +146,9 @@ def test_a_lost_answer_to_finish_is_not_a_lost_lease(store: Store, stored: Store
 
 
 def test_a_lost_answer_to_claim_costs_the_lease_and_no_slot(store: Store, stored: StoredStudy) -> None:
+    worker = joined(store, stored)
     with losing_answer(store.engine) as lost:
-        claim = claimed(store, stored)
+        claim = claimed(store, stored, worker)
     assert lost
     assert claim.slot == 1
 

@@ -114,8 +114,8 @@ class Machine(RuleBasedStateMachine):
     def table_and_model_agree(self) -> None:
         rows = execute(
             self.store,
-            "SELECT slot, attempt, worker_id, lease_until < now() AS is_expired, outcome, ended_at IS NOT NULL AS ended "
-            "FROM castpool_slots WHERE study_id = :id ORDER BY slot",
+            "SELECT slot, attempt, worker_id, lease_until < now() AS is_expired, outcome, "
+            "ended_at IS NOT NULL AS ended FROM castpool_slots WHERE study_id = :id ORDER BY slot",
             id=self.stored.study_id,
         )
         for row, (number, own) in zip(rows, self.model.items(), strict=True):

@@ -55,6 +55,8 @@ def draft(panel: pd.DataFrame) -> Callable[..., Draft]:
 
     def make(**changes: Any) -> Draft:
         extras = changes.pop("extras", None)
+        if extras is not None and extras.config is not None:
+            changes["space"] = {}  # the function says it all
         base_space = changes.pop("base_space", None)
         table = changes.pop("table", panel)
         return draft_study(make_spec({**SMALL, **changes}), table, extras=extras, base_space=base_space)

@@ -29,7 +29,11 @@ def test_losses_are_described() -> None:
 
 
 def test_a_dictionary_of_ray_domains_is_the_space() -> None:
-    config = {"input_size": 8, "hidden_size": ray_tune.choice([8, 16]), "learning_rate": ray_tune.loguniform(1e-4, 1e-2)}
+    config = {
+        "input_size": 8,
+        "hidden_size": ray_tune.choice([8, 16]),
+        "learning_rate": ray_tune.loguniform(1e-4, 1e-2),
+    }
     reading = read_auto(AutoMLP(h=4, config=config))
     assert reading.base_space is not None
     assert set(reading.base_space) == set(config)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from sampler_policies.errors import InputError
 from workers.extras import Extras
 from workers.objective import Job, build_model, train
+from workers.signals import StopRequest
 from workers.study import Draft
 from workers.validation_hook import Ending
 
@@ -165,3 +168,29 @@ def test_losses_come_from_the_spec_and_objects_win(job: Callable[..., Job]) -> N
 def test_a_loss_that_the_model_refuses_is_one_sentence_before_anything_runs(draft: Callable[..., Draft]) -> None:
     with pytest.raises(InputError, match="neuralforecast refuses this combination"):
         draft(valid_loss={"name": "DistributionLoss", "distribution": "Normal"})
+
+
+def test_sigterm_in_the_middle_of_a_training_hands_it_back(job: Callable[..., Job]) -> None:
+    class Terminate(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, module: Any, *batch: Any) -> None:
+            if trainer.global_step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    own = job(extras=Extras(config=lambda trial: {"input_size": 4, "callbacks": [Terminate()], "hidden_size": 8}))
+    trial = ask()
+    with StopRequest() as stop:
+        trained = train(
+            own, trial, is_prunable=True, interruption=lambda: Ending("stopped", "asked") if stop.is_set else None
+        )
+    assert trained.ending == Ending("stopped", "asked")
+    assert list(trial.study.trials[0].intermediate_values) == [2]
+
+
+def test_a_loss_that_could_not_be_saved_is_refused_before_anything_runs(draft: Callable[..., Draft]) -> None:
+    from neuralforecast.losses.pytorch import MAE
+
+    class Unregistered(MAE):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(InputError, match="register_loss"):
+        draft(extras=Extras(loss=Unregistered()))

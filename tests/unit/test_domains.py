@@ -77,7 +77,7 @@ def test_both_ends_are_what_ray_reaches(domain: Any, parameter: Parameter) -> No
 
 
 @pytest.mark.parametrize("choices", CHOICES, ids=str)
-@pytest.mark.parametrize("make", [tune.choice, tune.grid_search, lambda own: Categorical(own).grid()])
+@pytest.mark.parametrize("make", [tune.choice, tune.grid_search, Categorical])
 def test_choices_stay_choices(make: Any, choices: list[Any]) -> None:
     assert from_ray({"own": make(choices)}) == Space((from_choices("own", choices),))
 
@@ -91,7 +91,7 @@ def test_a_domain_of_one_value_is_a_constant(domain: Any) -> None:
 
 
 def test_numbers_of_numpy_become_those_of_python() -> None:
-    space = from_ray({"size": tune.choice(np.array([8, 16])), "rate": np.float64(0.5), "count": np.int64(3)})
+    space = from_ray({"size": tune.choice(list(np.array([8, 16]))), "rate": np.float64(0.5), "count": np.int64(3)})
     assert json.dumps(space.to_json()["constants"]) == '{"rate": 0.5, "count": 3}'
     assert space["size"] == from_choices("size", [8, 16])
 
@@ -261,5 +261,6 @@ def test_what_is_no_range_and_no_choice_is_refused_in_a_sentence_of_its_own(give
 
 def test_one_list_where_the_model_takes_lists_is_not_taken_for_choices() -> None:
     assert refusal({"pools": [2, 2, 1]}, {"pools": [1, 1, 1]}) == (
-        "space.pools: got [2, 2, 1]; each choice is a list: write [[2, 2, 1]], or {value: [2, 2, 1]} for this one alone."
+        "space.pools: got [2, 2, 1]; each choice is a list: write [[2, 2, 1]], "
+        "or {value: [2, 2, 1]} for this one alone."
     )

@@ -20,9 +20,8 @@ scalars = st.none() | st.booleans() | st.integers(-3, 3) | integers | floats | s
 # Few small numbers, so that 1, 1.0 and True often meet, and texts that look like lists.
 alike = st.sampled_from([0, 0.0, False, 1, 1.0, True, "1", "true", [1], "[1]", [True], [1.0], None, "null"])
 lists = st.lists(scalars, max_size=3)
-choice_lists = st.one_of(
-    st.lists(own, min_size=1, max_size=6) for own in (integers, floats, integers | floats, alike, scalars | lists)
-)
+element_kinds: list[st.SearchStrategy[Any]] = [integers, floats, integers | floats, alike, scalars | lists]
+choice_lists = st.one_of([st.lists(own, min_size=1, max_size=6) for own in element_kinds])
 powers = st.tuples(st.integers(0, 40), st.integers(2, 6)).map(lambda own: [2**p for p in range(own[0], sum(own))])
 
 

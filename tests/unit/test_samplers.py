@@ -8,7 +8,6 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from sampler_policies import samplers
 from sampler_policies.decision import Decision, in_words
 from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts, SpaceFacts
@@ -115,7 +114,7 @@ def test_a_seed_that_is_none_is_refused(seed: Any) -> None:
 
 
 def test_a_sampler_whose_package_is_missing_is_refused_before_the_first_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"^sampler: got 'cmaes'; it needs a package: pip install cmaes\."):
         choose_sampler(SPACE, budget(), "cmaes", {})
 

@@ -27,9 +27,9 @@ def test_a_constant_is_not_a_parameter() -> None:
         SPACE["alpha"]
 
 
-def test_searching_replaces_the_parameter_of_that_name() -> None:
+def test_searching_replaces_the_parameter_of_that_name_where_it_stands() -> None:
     space = SPACE.searching(from_choices("batch_size", [1, 2, 3]))
-    assert [own.name for own in space.parameters] == ["pools", "batch_size"]
+    assert [own.name for own in space.parameters] == ["batch_size", "pools"]
     assert space["batch_size"].grid() == [1, 2, 3]
 
 

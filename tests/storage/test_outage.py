@@ -1,0 +1,96 @@
+"""Work under a server that ends every connection ten times a second: nothing that was reported or told is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import optuna
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+from storage import reaper, roster, slots
+from storage.store import Store, open_store
+from storage.studies import open_study
+from storage.trials import begin_trial
+from tests.storage.helpers import load, make_study, watcher
+
+STORM_SECONDS = 3.0
+NAME = "in the storm"
+N_REPORTS = 5
+TOLD = {0: TrialState.COMPLETE, 1: TrialState.PRUNED, 2: TrialState.FAIL}
+
+
+@contextmanager
+def storm(url: str, application_name: str) -> Iterator[threading.Event]:
+    """End all connections of that name every 100 ms for some seconds. Yields an event that says when it is over."""
+    is_over = threading.Event()
+    statement = text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = :name")
+
+    def blow() -> int:
+        n_ended = 0
+        with watcher(url) as watch:
+            until = time.monotonic() + STORM_SECONDS
+            while time.monotonic() < until:
+                n_ended += watch.execute(statement, {"name": application_name}).scalar_one()
+                time.sleep(0.1)
+        is_over.set()
+        return n_ended
+
+    with ThreadPoolExecutor(1) as pool:
+        blowing = pool.submit(blow)
+        yield is_over
+        assert blowing.result() >= 10, "the storm was none"
+
+
+def work(url: str, is_over: threading.Event) -> dict[int, optuna.trial.FrozenTrial]:
+    """Fill slots as a worker does, until the storm is over; return each told trial as it should be found."""
+    told: dict[int, optuna.trial.FrozenTrial] = {}
+    with open_store(url, application_name=NAME, patience_seconds=60) as store:
+        stored = open_study(store, "air")
+        worker = roster.join(store.engine, stored.study_id, "host", 1)
+        sampler = optuna.samplers.RandomSampler()
+        study = optuna.load_study(study_name="air", storage=store.trials, sampler=sampler)
+        while len(told) < 2 or not is_over.is_set():
+            claim = slots.claim(store.engine, stored.study_id, worker)
+            assert claim is not None
+            trial = begin_trial(study, claim, {"worker": worker})
+            slots.attach(store.engine, claim, trial._trial_id)
+            params = {"x": trial.suggest_float("x", 0, 1), "n": trial.suggest_int("n", 1, 9)}
+            for step in range(N_REPORTS):
+                trial.report(params["x"] + step, step)
+                slots.beat(store.engine, claim)
+                store.trials.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+            state = TOLD[claim.slot % 3]
+            study.tell(trial, params["x"] if state == TrialState.COMPLETE else None, state)
+            slots.finish(store.engine, claim, state.name.lower())
+            told[claim.slot] = trial._cached_frozen_trial
+    return told
+
+
+def test_nothing_is_lost(store: Store, database: str) -> None:
+    stored = make_study(store, trials=500)
+
+    with storm(database, NAME) as is_over, ThreadPoolExecutor(3) as pool:
+        workers = [pool.submit(work, database, is_over) for _ in range(3)]
+    told = {slot: trial for worker in workers for slot, trial in worker.result().items()}
+    reaper.reap(store.engine, stored.study_id)
+    found = {trial._trial_id: trial for trial in load(store).trials}
+
+    assert slots.count(store.engine, stored.study_id).ended == len(told)
+    for slot, expected in told.items():
+        trial = found.pop(expected._trial_id)
+        value = {
+            TrialState.COMPLETE: expected.params["x"],
+            TrialState.PRUNED: expected.params["x"] + N_REPORTS - 1,
+            TrialState.FAIL: None,
+        }
+        assert trial.state == TOLD[slot % 3]
+        assert trial.params == expected.params
+        assert trial.intermediate_values == {step: expected.params["x"] + step for step in range(N_REPORTS)}
+        assert trial.value == value[trial.state]
+    # What is left over are rows whose creation was not answered: failed, empty, and nobody's result.
+    assert all(trial.state == TrialState.FAIL and not trial.params for trial in found.values())

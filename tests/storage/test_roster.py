@@ -1,0 +1,84 @@
+"""Who works on a study: a number for life, a beat, and a slot beside it."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage import roster, slots
+from storage.store import Store
+from storage.studies import StoredStudy
+from tests.storage.helpers import breaking_before_statement, claimed, execute, losing_answer, make_study
+
+
+@pytest.fixture
+def stored(store: Store) -> StoredStudy:
+    return make_study(store)
+
+
+def test_every_worker_that_ever_joins_gets_a_number_of_its_own(store: Store, stored: StoredStudy) -> None:
+    other = make_study(store, "other")
+    first = roster.join(store.engine, stored.study_id, "host", 100)
+    roster.leave(store.engine, first)
+    numbers = [first, *(roster.join(store.engine, own.study_id, "host", 100) for own in (stored, other, stored))]
+
+    assert numbers == sorted(set(numbers))
+
+
+def test_those_that_have_not_left_are_present_with_their_slot(store: Store, stored: StoredStudy) -> None:
+    idle, busy, left = (roster.join(store.engine, stored.study_id, f"host {pid}", pid) for pid in (1, 2, 3))
+    other = make_study(store, "other")
+    roster.join(store.engine, other.study_id, "host", 4)
+    claim = claimed(store, stored, busy)
+    roster.leave(store.engine, left)
+
+    present = roster.present(store.engine, stored.study_id)
+    assert [(own.worker_id, own.host, own.pid, own.slot) for own in present] == [
+        (idle, "host 1", 1, None),
+        (busy, "host 2", 2, claim.slot),
+    ]
+    slots.finish(store.engine, claim, "complete")
+    assert [own.slot for own in roster.present(store.engine, stored.study_id)] == [None, None]
+
+
+def test_a_beat_ends_the_silence(store: Store, stored: StoredStudy) -> None:
+    worker = roster.join(store.engine, stored.study_id, "host", 1)
+    execute(store, "UPDATE castpool_workers SET last_beat = now() - interval '90 seconds'")
+    (silent,) = roster.present(store.engine, stored.study_id)
+    roster.beat(store.engine, worker)
+    (heard,) = roster.present(store.engine, stored.study_id)
+
+    assert 90 <= silent.silent_seconds < 100
+    assert 0 <= heard.silent_seconds < 10
+    assert heard.joined_at == silent.joined_at
+
+
+def test_a_worker_leaves_once(store: Store, stored: StoredStudy) -> None:
+    worker = roster.join(store.engine, stored.study_id, "host", 1)
+    roster.leave(store.engine, worker)
+    before = execute(store, "SELECT left_at FROM castpool_workers")
+    roster.leave(store.engine, worker)
+
+    assert before[0].left_at is not None
+    assert execute(store, "SELECT left_at FROM castpool_workers") == before
+
+
+def test_a_worker_that_holds_a_second_slot_by_a_lost_answer_is_listed_once(store: Store, stored: StoredStudy) -> None:
+    worker = roster.join(store.engine, stored.study_id, "host", 1)
+    with losing_answer(store.engine):
+        claim = claimed(store, stored, worker)
+
+    assert [own.slot for own in roster.present(store.engine, stored.study_id)] == [claim.slot] == [1]
+
+
+def test_a_broken_connection_is_waited_out(store: Store, stored: StoredStudy) -> None:
+    with breaking_before_statement(store.engine) as cut:
+        worker = roster.join(store.engine, stored.study_id, "host", 1)
+    assert cut
+    with breaking_before_statement(store.engine):
+        roster.beat(store.engine, worker)
+    with breaking_before_statement(store.engine):
+        assert len(roster.present(store.engine, stored.study_id)) == 1
+    with breaking_before_statement(store.engine):
+        roster.leave(store.engine, worker)
+
+    assert roster.present(store.engine, stored.study_id) == []

@@ -1,0 +1,291 @@
+"""Studies: created once, resumed by the same command, refused with every difference, found without a name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import optuna
+import pytest
+
+from storage import slots
+from storage.errors import StudyConflictError, StudyNotFoundError
+from storage.slots import SlotCounts
+from storage.store import Store, open_store
+from storage.studies import (
+    StoredStudy,
+    create_or_resume,
+    differences,
+    find_study,
+    list_studies,
+    only_study,
+    open_study,
+    refuse_conflict,
+)
+from tests.storage.helpers import IDENTITY, claimed, execute, losing_answer, make_study
+
+
+def finish_all(store: Store, stored: StoredStudy) -> None:
+    while not slots.count(store.engine, stored.study_id).is_done:
+        slots.finish(store.engine, claimed(store, stored), "complete")
+
+
+def test_a_created_study_is_kept_as_it_was_given(store: Store) -> None:
+    stored = make_study(store, trials=4, first_params={"x": 0.5})
+
+    assert stored == find_study(store, "air")
+    assert stored.name == "air"
+    assert stored.spec == {**IDENTITY, "trials": 4}
+    assert stored.identity == IDENTITY
+    assert stored.plan == {"decisions": [{"field": "sampler", "choice": "tpe"}]}
+    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=4, ended=0, leased=0)
+    assert claimed(store, stored).params == {"x": 0.5}
+    assert claimed(store, stored).params is None
+
+
+def test_plain_optuna_sees_it(store: Store) -> None:
+    stored = make_study(store)
+    url = store.url.render_as_string(hide_password=False)
+    study = optuna.load_study(study_name="air", storage=url)
+
+    assert study._study_id == stored.study_id
+    assert study.direction == optuna.study.StudyDirection.MINIMIZE
+    assert study.user_attrs["castpool"] == {"spec": dict(stored.spec), "decisions": list(stored.plan["decisions"])}
+    assert study.trials == []
+
+
+def test_the_same_command_resumes(store: Store) -> None:
+    stored = make_study(store, first_params={"x": 0.5})
+    slots.finish(store.engine, claimed(store, stored), "complete")
+    again = make_study(store, first_params={"x": 0.5})
+
+    assert again == stored
+    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=3, ended=1, leased=0)
+
+
+def test_resuming_raises_the_budget_and_never_lowers_it(store: Store) -> None:
+    stored = make_study(store, trials=3)
+    assert make_study(store, trials=5).spec["trials"] == 5
+    assert slots.count(store.engine, stored.study_id).slots == 5
+
+    make_study(store, trials=2)
+    assert slots.count(store.engine, stored.study_id).slots == 5
+
+
+def test_resuming_leaves_the_parameters_of_an_attempt_alone(store: Store) -> None:
+    stored = make_study(store, first_params={"x": 0.5})
+    claimed(store, stored)
+    make_study(store, first_params={"x": 0.75})
+
+    assert execute(store, "SELECT params FROM castpool_slots WHERE slot = 0") == [({"x": 0.5},)]
+
+
+def test_tuples_are_the_lists_that_they_become(store: Store) -> None:
+    identity = {"space": {"input_size": (12, 24)}, "loss": None}
+    make_study(store, identity=identity)
+
+    again = make_study(store, identity={"space": {"input_size": [12, 24]}})
+    assert again.identity == {"space": {"input_size": [12, 24]}, "loss": None}
+
+
+def test_another_meaning_is_refused_with_every_difference(store: Store) -> None:
+    stored = make_study(store, identity={"model": "NHITS", "horizon": 12, "freq": "ME"})
+    other = {"model": "NHITS", "horizon": 24, "loss": "MAE", "space": {"x": list(range(99))}}
+
+    with pytest.raises(StudyConflictError) as caught:
+        make_study(store, trials=50, identity=other)
+
+    message = str(caught.value)
+    assert message.startswith("name: study 'air' exists and its trials mean something else (")
+    for change in ('freq: "ME" before, null now', "horizon: 12 before, 24 now", 'loss: null before, "MAE" now'):
+        assert change in message
+    assert "model" not in message
+    assert "space: null before, {" in message and len(message) < 400, "a long value is cut short"
+    assert caught.value.exit_code == 2
+    assert find_study(store, "air") == stored
+    assert slots.count(store.engine, stored.study_id).slots == 3
+
+
+def test_a_conflict_is_noticed_before_anything_is_written(store: Store) -> None:
+    refuse_conflict(store, "air", IDENTITY)
+    make_study(store)
+    refuse_conflict(store, "air", IDENTITY)
+
+    with pytest.raises(StudyConflictError):
+        refuse_conflict(store, "air", {**IDENTITY, "horizon": 1})
+
+
+def test_differences_are_sorted_and_equal_values_none() -> None:
+    assert differences({"b": 1, "a": 1, "c": None}, {"b": 2, "a": 2}) == ["a: 1 before, 2 now", "b: 1 before, 2 now"]
+    assert differences(IDENTITY, dict(IDENTITY)) == []
+
+
+def foreign_with_a_trial(study: optuna.Study) -> None:
+    study.ask()
+
+
+def foreign_with_a_note(study: optuna.Study) -> None:
+    study.set_user_attr("owner", "ann")
+
+
+@pytest.mark.parametrize("mark", [foreign_with_a_trial, foreign_with_a_note])
+def test_a_study_that_castpool_did_not_make_is_refused(store: Store, mark: Any) -> None:
+    mark(optuna.create_study(storage=store.url.render_as_string(hide_password=False), study_name="air"))
+
+    with pytest.raises(StudyConflictError, match="got 'air', a study that castpool did not make; write another --name"):
+        make_study(store)
+    assert find_study(store, "air") is None
+
+
+@pytest.mark.parametrize("directions", [["maximize"], ["minimize", "minimize"]])
+def test_a_bare_study_that_is_not_minimised_is_refused(
+    store: Store, directions: list[Literal["minimize", "maximize"]]
+) -> None:
+    optuna.create_study(storage=store.trials, study_name="air", directions=directions)
+
+    with pytest.raises(StudyConflictError, match="castpool did not make"):
+        make_study(store)
+
+
+def test_a_crash_after_the_optuna_study_is_mended_by_the_same_command(store: Store) -> None:
+    bare = optuna.create_study(storage=store.trials, study_name="air", direction="minimize")
+    stored = make_study(store, first_params={"x": 0.5})
+
+    assert stored.study_id == bare._study_id
+    assert slots.count(store.engine, stored.study_id).slots == 3
+    assert claimed(store, stored).params == {"x": 0.5}
+
+
+def test_a_crash_before_the_note_for_optuna_is_mended_too(store: Store) -> None:
+    stored = make_study(store)
+    execute(store, "DELETE FROM study_user_attributes")
+    assert make_study(store) == stored
+
+    study = optuna.load_study(study_name="air", storage=store.trials)
+    assert study.user_attrs["castpool"]["spec"] == stored.spec
+
+
+def test_a_lost_answer_while_creating_is_no_second_study(store: Store) -> None:
+    with losing_answer(store.engine) as lost:
+        stored = make_study(store)
+
+    assert lost
+    assert [own.name for own in list_studies(store)] == ["air"]
+    assert slots.count(store.engine, stored.study_id).slots == 3
+
+
+def create_together(url: str, wishes: Sequence[Mapping[str, Any]]) -> list[StoredStudy | StudyConflictError]:
+    """Create study "air" from as many threads as there are wishes, at the same moment."""
+    together = threading.Barrier(len(wishes))
+
+    def create(wish: Mapping[str, Any]) -> StoredStudy | StudyConflictError:
+        with open_store(url) as own:
+            together.wait()
+            try:
+                return make_study(own, **wish)
+            except StudyConflictError as error:
+                return error
+
+    with ThreadPoolExecutor(len(wishes)) as pool:
+        return list(pool.map(create, wishes))
+
+
+def test_six_creators_at_once_make_one_study(store: Store, database: str) -> None:
+    results = create_together(database, [{"trials": 7, "first_params": {"x": 0.5}}] * 6)
+
+    assert len({own.study_id for own in results if isinstance(own, StoredStudy)}) == 1
+    assert all(isinstance(own, StoredStudy) for own in results)
+    assert slots.count(store.engine, open_study(store, "air").study_id) == SlotCounts(slots=7, ended=0, leased=0)
+
+
+def test_of_two_meanings_at_once_one_is_kept_and_the_other_changes_nothing(store: Store, database: str) -> None:
+    wishes = [{"trials": horizon, "identity": {"horizon": horizon}} for horizon in (10, 20, 30, 40)]
+    results = create_together(database, wishes)
+
+    made = [own for own in results if isinstance(own, StoredStudy)]
+    assert len(made) == 1
+    assert sum(isinstance(own, StudyConflictError) for own in results) == 3
+    kept = open_study(store, "air")
+    assert kept.spec == {"horizon": kept.identity["horizon"], "trials": kept.identity["horizon"]}
+    assert slots.count(store.engine, kept.study_id).slots == kept.identity["horizon"]
+
+
+def test_one_that_came_first_by_a_moment_is_not_overwritten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one is looked for, not found, and made before ours is written."""
+    plain = optuna.create_study
+
+    def slowly(*args: Any, **kwargs: Any) -> optuna.Study:
+        monkeypatch.setattr(optuna, "create_study", plain)
+        make_study(store, identity={"horizon": 10}, trials=10)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(optuna, "create_study", slowly)
+    with pytest.raises(StudyConflictError, match="horizon: 10 before, 20 now"):
+        make_study(store, identity={"horizon": 20}, trials=20)
+
+    kept = open_study(store, "air")
+    assert kept.spec == {"horizon": 10, "trials": 10}
+    assert slots.count(store.engine, kept.study_id).slots == 10
+
+
+def test_a_study_needs_its_data(store: Store) -> None:
+    arguments: dict[str, Any] = {"spec": {}, "identity": {}, "plan": {}, "trials": 1, "first_params": {}}
+    with pytest.raises(Exception, match="castpool_datasets"):
+        create_or_resume(store, "air", dataset="not put", **arguments)
+
+    assert find_study(store, "air") is None
+
+
+def test_an_unknown_name_is_answered_with_the_names_there_are(store: Store) -> None:
+    with pytest.raises(StudyNotFoundError, match=r"got 'sea', which is not in the storage; .*none yet: castpool tune"):
+        open_study(store, "sea")
+    make_study(store, "air")
+    make_study(store, "land")
+
+    with pytest.raises(StudyNotFoundError, match="the studies there: land, air") as caught:
+        only_study(store, "sea")
+    assert caught.value.exit_code == 2
+
+
+class TestTheOnlyStudy:
+    def test_there_is_none(self, store: Store) -> None:
+        optuna.create_study(storage=store.trials, study_name="somebody's")
+
+        with pytest.raises(StudyNotFoundError, match="the storage has none yet; castpool tune makes one"):
+            only_study(store, None)
+
+    def test_a_name_decides(self, store: Store) -> None:
+        air = make_study(store, "air")
+        make_study(store, "sea")
+        assert only_study(store, "air") == air
+
+    def test_the_unfinished_one_comes_before_a_later_one(self, store: Store) -> None:
+        air, sea = make_study(store, "air"), make_study(store, "sea")
+        finish_all(store, sea)
+        assert only_study(store, None) == air
+
+    def test_of_several_unfinished_ones_one_has_to_be_named(self, store: Store) -> None:
+        finish_all(store, make_study(store, "land"))
+        make_study(store, "air")
+        make_study(store, "sea")
+
+        with pytest.raises(StudyNotFoundError, match="several are unfinished; write one of sea, air"):
+            only_study(store, None)
+
+    def test_the_latest_of_finished_ones(self, store: Store) -> None:
+        finish_all(store, make_study(store, "air"))
+        sea = make_study(store, "sea")
+        finish_all(store, sea)
+        assert only_study(store, None) == sea
+
+
+def test_the_list_says_how_far_each_is(store: Store) -> None:
+    air = make_study(store, "air", trials=3)
+    make_study(store, "sea", trials=5)
+    slots.finish(store.engine, claimed(store, air), "pruned")
+
+    listed = list_studies(store)
+    assert [(own.name, own.slots, own.ended) for own in listed] == [("sea", 5, 0), ("air", 3, 1)]
+    assert listed[0].created_at > listed[1].created_at
