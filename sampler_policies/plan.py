@@ -20,8 +20,14 @@ from sampler_policies.wishes import Wishes
 
 # Arguments that count something; the rules compare them with what the data holds.
 COUNTS = (
-    *("input_size", "batch_size", "windows_batch_size", "step_size", "max_steps", "val_check_steps"),
-    *("down_sampling_layers", "down_sampling_window"),
+    "input_size",
+    "batch_size",
+    "windows_batch_size",
+    "step_size",
+    "max_steps",
+    "val_check_steps",
+    "down_sampling_layers",
+    "down_sampling_window",
 )
 ENDLESS = 10**9
 

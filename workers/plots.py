@@ -10,12 +10,12 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 log = logging.getLogger("castpool.report")
@@ -61,13 +61,24 @@ class Chart:
     title: str = ""
 
 
-def readable_params(trial: FrozenTrial) -> dict[str, Any]:
+def decoded_values(trials: Sequence[FrozenTrial]) -> dict[str, dict[Any, Any]]:
+    """Return what the numbers behind ``log2(name)`` and ``rank(name)`` stand for, as the configurations tell."""
+    decoded: dict[str, dict[Any, Any]] = {}
+    for own in trials:
+        config = own.user_attrs.get("config", {})
+        for label, stored in own.params.items():
+            name = _own_name(label)
+            if name != label and isinstance(config.get(name), int | float):
+                decoded.setdefault(label, {})[stored] = config[name]
+    return decoded
+
+
+def readable_params(trial: FrozenTrial, decoded: Mapping[str, Mapping[Any, Any]]) -> dict[str, Any]:
     """Return the trial's parameters as the model got them: ``batch_size: 64`` where Optuna has ``log2(...): 6``."""
-    config, readable = trial.user_attrs.get("config", {}), {}
+    readable = {}
     for label, stored in trial.params.items():
-        name = _own_name(label)
-        is_number = isinstance(config.get(name), int | float)
-        readable.update({name: config[name]} if name != label and is_number else {label: stored})
+        is_known = stored in decoded.get(label, {})
+        readable[_own_name(label) if is_known else label] = decoded[label][stored] if is_known else stored
     return readable
 
 
@@ -217,17 +228,13 @@ def _study(trials: Sequence[FrozenTrial]) -> optuna.Study:
 
 def _readable(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials with parameters as the model got them, and nothing else that a chart would spell out."""
-    named = [readable_params(own) for own in trials]
-    decoded: dict[str, set[Any]] = {}
-    for own, params in zip(trials, named, strict=True):
-        for name in params.keys() - own.params.keys():
-            decoded.setdefault(name, set()).add(params[name])
-    choices: dict[str, BaseDistribution] = {name: CategoricalDistribution(sorted(own)) for name, own in decoded.items()}
+    decoded = decoded_values(trials)
+    choices = {_own_name(label): CategoricalDistribution(sorted({*codes.values()})) for label, codes in decoded.items()}
     shown = []
-    for own, params in zip(trials, named, strict=True):
+    for own in trials:
         shown.append(copy.copy(own))
-        shown[-1].params, shown[-1].user_attrs = params, {}
-        shown[-1].distributions = {name: {**choices, **own.distributions}[name] for name in params}
+        shown[-1].params, shown[-1].user_attrs = readable_params(own, decoded), {}
+        shown[-1].distributions = {name: {**choices, **own.distributions}[name] for name in shown[-1].params}
     return shown
 
 

@@ -42,7 +42,8 @@ select { font: inherit; padding: 4px 8px; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: 5px 14px 5px 6px; border-bottom: 1px solid var(--line); }
 td { overflow-wrap: break-word; max-width: 40em; }
-.decisions td:last-child { min-width: 240px; }
+.decisions td:nth-child(2) { overflow-wrap: anywhere; min-width: 9em; }
+.decisions td:nth-child(3) { min-width: 12em; }
 th { position: sticky; top: 0; background: var(--paper); color: var(--dim); font-weight: 600; white-space: nowrap; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid var(--blue); }
@@ -171,10 +172,12 @@ def _headline(best: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> str:
 
 def _series(history: pd.DataFrame, forecast: pd.DataFrame, horizon: int) -> dict[str, list[Figure]]:
     """Return for each series shown the traces of its last history and of its forecast."""
-    shown = forecast["unique_id"].drop_duplicates().head(SHOWN_SERIES).tolist() if len(forecast) else []
+    if forecast.empty:
+        return {}
+    shown = forecast["unique_id"].drop_duplicates().head(SHOWN_SERIES).tolist()
     recent = history[history["unique_id"].isin(shown)].groupby("unique_id", observed=True)
     past = dict(iter(recent.tail(max(5 * horizon, SHOWN_HISTORY)).groupby("unique_id", observed=True)))
-    ahead = dict(iter(forecast.groupby("unique_id", observed=True))) if shown else {}
+    ahead = dict(iter(forecast[forecast["unique_id"].isin(shown)].groupby("unique_id", observed=True)))
     none = history.head(0)
     return {str(own): [_line("history", past.get(own, none), "y", plots.INK), *_ahead(ahead[own])] for own in shown}
 
@@ -262,12 +265,12 @@ def _failures(trials: Sequence[FrozenTrial]) -> str:
 
 
 def _trials(trials: Sequence[FrozenTrial], best: int | None) -> str:
-    rows = []
+    rows, decoded = [], plots.decoded_values(trials)
     for own in trials:
         state, note, attrs = plots.STATES[own.state.name][0], own.user_attrs.get("castpool", {}), own.user_attrs
         marks = ["best"] * (own.number == best) + ["defaults"] * plots.is_default(own)
         number = f"{own.number} ({', '.join(marks)})" if marks else own.number
-        seconds, parameters = attrs.get("training_seconds"), _arguments(plots.readable_params(own))
+        seconds, parameters = attrs.get("training_seconds"), _arguments(plots.readable_params(own, decoded))
         again = f"retry of trial {note['retry_of']}" if note.get("retry_of") is not None else None
         reason = "; ".join(str(words) for words in (attrs.get("reason"), again) if words)
         cells = [number, state, note.get("worker"), own.last_step, own.value, seconds, reason, parameters]

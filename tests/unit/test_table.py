@@ -29,7 +29,7 @@ def test_csv_is_read_with_ids_and_numbers_as_written(tmp_path: Path, name: str) 
 
 def test_gzipped_csv_is_known_by_its_content(tmp_path: Path) -> None:
     path = tmp_path / "data.bin"
-    path.write_bytes(gzip.compress(FRAME.to_csv(index=False).encode()))
+    path.write_bytes(gzip.compress(FRAME.to_csv(index=False).encode(), mtime=0))
     pd.testing.assert_frame_equal(read_table(path), FRAME)
 
 
@@ -129,7 +129,7 @@ def test_a_path_that_cannot_be_one_is_refused() -> None:
         ("ragged.csv", b"unique_id,ds,y\na,2020-01-01,1\na,2020-01-02,1,2,3\n"),
         ("shifted.csv", b"unique_id,ds,y\n1,a,2020-01-01,1\n2,a,2020-01-02,1\n"),
         ("blank.csv", b"\n\n"),
-        ("cut.csv.gz", gzip.compress(b"unique_id,ds,y\n" * 999)[:30]),
+        ("cut.csv.gz", gzip.compress(b"unique_id,ds,y\n" * 999, mtime=0)[:30]),
         ("not.csv.gz", b"\x1f\x8bnot gzip at all"),
         ("cut.parquet", b"PAR1 and then nothing"),
         ("text.parquet", b"unique_id,ds,y\n"),
