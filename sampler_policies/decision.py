@@ -16,9 +16,14 @@ class Decision:
     reason: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def __str__(self) -> str:
+    @property
+    def what(self) -> str:
+        """The choice in one line, without its reason."""
         arguments = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
-        return f"{self.subject}: {self.choice}{f'({arguments})' if arguments else ''}, because {self.reason}"
+        return f"{self.subject}: {self.choice}{f'({arguments})' if arguments else ''}"
+
+    def __str__(self) -> str:
+        return f"{self.what}, because {self.reason}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the decision as JSON values, for keeping with the study."""
@@ -31,5 +36,5 @@ class Decision:
 
 
 def in_words(decisions: Iterable[Decision]) -> str:
-    """Return one line a decision, as a person reads them."""
-    return "\n".join(str(decision) for decision in decisions)
+    """Return the decisions as a person reads them: each choice, and under it its reasons, one a line."""
+    return "\n".join(f"{own.what}\n" + "\n".join(f"    {part}" for part in own.reason.split("; ")) for own in decisions)

@@ -48,5 +48,5 @@ def forecast_again(folder: Path, data: str | None = None, futr_data: str | None 
         futr_table=futr_table,
         min_length=model.input_size,
     )
-    forecast = fitted.predict(df=series.frame, static_df=series.static, futr_df=series.futr)
-    return forecast
+    later: pd.DataFrame = fitted.predict(df=series.frame, static_df=series.static, futr_df=series.futr)
+    return later

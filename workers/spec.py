@@ -51,7 +51,7 @@ class StudySpec(BaseModel):
     val_step_size: int = Field(1, description="observations between two validation windows", ge=1)
     max_steps: int | None = Field(None, description="training steps of a trial that nobody stops", ge=1)
     val_check_steps: int | None = Field(None, description="training steps between two validation checks", ge=1)
-    seed: int = Field(1, description="seed of training and sampling", ge=0)
+    seed: int = Field(1, description="seed of training and sampling", ge=0, lt=2**32)
     space: dict[str, Any] = Field({}, description="parameters to search otherwise: choices, {low, high, log}, a value")
     sampler: str | dict[str, Any] | None = Field(None, description="an Optuna sampler by name; chosen by policy")
     pruner: str | dict[str, Any] | None = Field(None, description="an Optuna pruner by name; chosen by policy")
@@ -136,6 +136,8 @@ def _in_one_sentence(error: ValidationError) -> InputError:
         return InputError(field, "nothing", f"write --{field.replace('_', '-')}: {what}.")
     if kind == "greater_than_equal":
         return InputError(field, got, f"write a number of at least {first['ctx']['ge']}.")
+    if kind == "less_than":
+        return InputError(field, got, f"write a number below {first['ctx']['lt']}.")
     remedy = first["msg"].removeprefix("Value error, ")
     return InputError(field, repr(got), f"{remedy[0].lower()}{remedy[1:]}.")
 

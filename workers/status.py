@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sampler_policies.decision import Decision
+from sampler_policies.decision import Decision, in_words
 from storage import roster, snapshot
 from storage.roster import Present
 from storage.snapshot import Snapshot
@@ -121,6 +121,6 @@ def best_text(found: Mapping[str, Any]) -> str:
     lines = [
         f"study {found['study']}: {trial}{default}",
         *(f"  {name}: {value}" for name, value in found["config"].items()),
-        *(str(Decision.from_json(own)) for own in found["decisions"]),
+        in_words(Decision.from_json(own) for own in found["decisions"]),
     ]
     return "\n".join(lines)

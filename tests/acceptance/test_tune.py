@@ -150,7 +150,7 @@ def test_workers_end_when_the_process_that_started_them_is_killed(castpool: Star
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate()
-    gone, alive = psutil.wait_procs(children, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert alive == []
     assert all(trial.state != TrialState.RUNNING for trial in load(database).trials)
 

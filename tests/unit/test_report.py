@@ -1,23 +1,10 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
-import warnings
-from collections.abc import Callable
-from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
 
-import optuna
-import pandas as pd
-import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
-
-from workers import plots
-from workers.report import render_report
 
 SPACE: dict[str, BaseDistribution] = {
     "learning_rate": FloatDistribution(1e-4, 1e-1, log=True),

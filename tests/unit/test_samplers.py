@@ -201,7 +201,8 @@ def test_a_decision_without_arguments_has_no_brackets() -> None:
 
 
 def test_decisions_are_one_line_each() -> None:
-    assert in_words([Decision("a", "1", "x"), Decision("b", "2", "y")]) == "a: 1, because x\nb: 2, because y"
+    words = in_words([Decision("a", "1", "x; z"), Decision("b", "2", "y")])
+    assert words == "a: 1\n    x\n    z\nb: 2\n    y"
 
 
 def test_a_decision_comes_back_from_json_as_it_was() -> None:
