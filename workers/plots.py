@@ -10,6 +10,7 @@ import logging
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -155,10 +156,11 @@ def _training(trials: Sequence[FrozenTrial], best: int | None) -> Chart:
 def _importance(complete: Sequence[FrozenTrial]) -> Chart:
     if len(complete) < 2:
         return Chart(note=f"Importance needs two complete trials, and there are {len(complete)}.")
-    study = _study(complete)
-    if sum(optuna.importance.get_param_importances(study, normalize=False).values()) == 0:
+    study, varied = _study(complete), _varied(complete)
+    shares = optuna.importance.get_param_importances(study, params=varied, normalize=False)
+    if sum(shares.values()) == 0:
         return Chart(note="The complete trials do not show any parameter to matter more than another.")
-    figure = optuna.visualization.plot_param_importances(study)
+    figure = optuna.visualization.plot_param_importances(study, params=varied)
     names = [_own_name(label) for label in figure.data[0].y]
     figure.data[0].update(y=names, marker={"color": ACCENT}, hovertemplate="%{y}: %{x:.3f}<extra></extra>")
     figure.update_layout(xaxis_title="share in reaching the best tenth of the losses", yaxis_title=None)
@@ -188,16 +190,9 @@ def _parallel(complete: Sequence[FrozenTrial]) -> Chart:
 def _slices(complete: Sequence[FrozenTrial]) -> Chart:
     # Optuna colours points by their place in the study.
     shown = _readable(sorted(complete, key=lambda own: own.number))
-    values: dict[str, set[Any]] = {}
-    for own in shown:
-        for name, value in own.params.items():
-            values.setdefault(name, set()).add(value)
-    varied = sorted(name for name, seen in values.items() if len(seen) > 1)
-    if not varied:
-        return Chart(note="This needs complete trials with different parameters.")
     study, losses = _study(shown), [_loss(own) for own in complete]
     figures = []
-    for name in varied:
+    for name in _varied(shown):
         figure = optuna.visualization.plot_slice(study, params=[name], target_name="loss")
         figure.data[0].marker.update(colorscale=BLUES, showscale=False)
         # Optuna labels choices as Python writes them, quotes included.
@@ -205,6 +200,8 @@ def _slices(complete: Sequence[FrozenTrial]) -> Chart:
             labels = figure.layout.xaxis.categoryarray
             figure.update_xaxes(tickvals=labels, ticktext=[label.strip("'") for label in labels])
         figures.append(_calm(figure, losses, height=280))
+    if not figures:
+        return Chart(note="This needs complete trials with different parameters.")
     return Chart(tuple(figures), "A point is a complete trial: the fainter, the earlier.")
 
 
@@ -236,6 +233,12 @@ def _readable(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         shown[-1].params, shown[-1].user_attrs = readable_params(own, decoded), {}
         shown[-1].distributions = {name: {**choices, **own.distributions}[name] for name in shown[-1].params}
     return shown
+
+
+def _varied(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Return the parameters that had more than one value."""
+    seen = {(name, value) for own in trials for name, value in own.params.items()}
+    return sorted(name for name, values in Counter(name for name, _ in seen).items() if values > 1)
 
 
 def _calm(figure: Any, losses: Sequence[float] = (), *, height: int = 380) -> Figure:

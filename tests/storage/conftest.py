@@ -35,7 +35,7 @@ def database(shared_engine: Engine) -> Iterator[str]:
     """The URL of a database with castpool's tables and no study."""
     yield shared_engine.url.render_as_string(hide_password=False)
     with shared_engine.connect() as connection:
-        connection.execute(text("; ".join(f"DELETE FROM {table}" for table in TABLES)))  # noqa: S608
+        connection.execute(text("; ".join(f"DELETE FROM {table}" for table in TABLES)))
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ def test_a_write_whose_answer_was_lost_is_written_once(store: Store, trial_id: i
 
     rows, expected = counted[name]
     assert lost
-    assert execute(store, f"SELECT count(*) FROM {rows}") == [(expected,)]  # noqa: S608
+    assert execute(store, f"SELECT count(*) FROM {rows}") == [(expected,)]
 
 
 def test_every_method_of_optunas_that_opens_a_session_is_patient() -> None:

@@ -90,6 +90,6 @@ def test_deleting_the_optuna_study_takes_what_castpool_keeps_beside_it(store: St
     store.trials.delete_study(deleted.study_id)
 
     for table in ("castpool_studies", "castpool_slots"):
-        left = execute(store, f"SELECT DISTINCT study_id FROM {table}")  # noqa: S608
+        left = execute(store, f"SELECT DISTINCT study_id FROM {table}")
         assert left == [(kept.study_id,)]
     assert execute(store, "SELECT * FROM castpool_workers") == []

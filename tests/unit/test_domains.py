@@ -249,7 +249,7 @@ def test_an_argument_that_the_model_does_not_take_is_refused(name: Any, sentence
         ({"choices": []}, "write at least one choice"),
         ([], "write at least one choice"),
         ([1.0, float("nan")], "write finite numbers"),
-        ({"value": object()}, "write finite numbers"),
+        ({"value": object}, "write finite numbers"),
     ],
     ids=str,
 )  # fmt: skip
