@@ -58,10 +58,11 @@ SELECT t.trial_id FROM trials t JOIN trial_user_attributes note ON note.trial_id
  LIMIT :batch
 """)
 
+# Those that have left too: a worker that ends by an error leaves the roster, but not its slot.
 EXPIRE = text("""
 UPDATE castpool_slots SET lease_until = now() - interval '1 second'
  WHERE ended_at IS NULL AND lease_until IS NOT NULL AND study_id = :study_id
-   AND worker_id IN (SELECT worker_id FROM castpool_workers WHERE host = :host AND pid = :pid AND left_at IS NULL)
+   AND worker_id IN (SELECT worker_id FROM castpool_workers WHERE host = :host AND pid = :pid)
 """)
 
 LEAVE = text("UPDATE castpool_workers SET left_at = now() WHERE host = :host AND pid = :pid AND left_at IS NULL")

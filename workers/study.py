@@ -73,7 +73,7 @@ def draft_study(
         build_loss("loss", spec.loss)
     n_workers = min(spec.workers or cores(), spec.trials)
     wishes = spec.wishes(n_workers, base_space)
-    n_series = table[spec.id_col].nunique() if spec.id_col in table.columns else 1
+    n_series = max(1, table[spec.id_col].nunique()) if spec.id_col in table.columns else 1
     series = prepare(
         table,
         columns=Columns(spec.id_col, spec.time_col, spec.target_col),

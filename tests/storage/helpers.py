@@ -43,7 +43,7 @@ def make_study(
 
 def load(store: Store, name: str = "air") -> optuna.Study:
     """Return the study as a worker's Optuna sees it."""
-    return optuna.load_study(study_name=name, storage=store.trials, sampler=optuna.samplers.RandomSampler(seed=0))
+    return optuna.load_study(study_name=name, storage=store.trials, sampler=optuna.samplers.RandomSampler())
 
 
 def joined(store: Store, stored: StoredStudy, pid: int = 1) -> int:

@@ -140,6 +140,18 @@ def test_a_trial_that_was_not_attached_in_time_is_failed_too(store: Store, store
         slots.attach(store.engine, claim, trial._trial_id)
 
 
+def test_a_trial_that_was_made_for_a_slot_which_another_has_taken_is_failed(store: Store, stored: StoredStudy) -> None:
+    late = claimed(store, stored)
+    expire(store, late)
+    reap(store, stored)
+    _, trial = started(store, stored)
+    zombie = begin_trial(load(store), late, {})
+    reap(store, stored)
+
+    assert frozen(store, trial).state == TrialState.RUNNING
+    assert frozen(store, zombie).state == TrialState.FAIL
+
+
 def test_a_trial_that_a_user_runs_in_the_same_study_is_left_alone(store: Store, stored: StoredStudy) -> None:
     own = load(store)
     trial = optuna.Trial(own, store.trials.create_new_trial(own._study_id))
@@ -288,6 +300,14 @@ def test_the_leases_of_a_dead_process_are_ended_at_once_and_no_others(store: Sto
     slots.beat(store.engine, there)
     present = [own.worker_id for own in roster.present(store.engine, stored.study_id)]
     assert present == [alive.worker_id, there.worker_id]
+
+
+def test_a_dead_process_that_had_left_the_roster_is_no_exception(store: Store, stored: StoredStudy) -> None:
+    """So does a worker that ends by an error: it leaves the roster, and its slot as it was."""
+    claim, _ = started(store, stored, joined(store, stored, pid=100))
+    roster.leave(store.engine, claim.worker_id)
+
+    assert reaper.reap_worker(store.engine, stored.study_id, "host", 100) == [claim.slot]
 
 
 def test_a_new_process_with_the_number_of_a_dead_one_is_another_worker(store: Store, stored: StoredStudy) -> None:
