@@ -68,6 +68,12 @@ def started(store: Store, stored: StoredStudy, worker: int | None = None) -> tup
     return claim, trial
 
 
+def frozen(store: Store, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+    """Return a trial as it stands in the tables now, whatever Optuna's cache thinks of it."""
+    backend: optuna.storages.RDBStorage = store.trials._backend  # type: ignore[attr-defined]
+    return backend.get_trial(trial._trial_id)
+
+
 def execute(store: Store, statement: str, **values: Any) -> list[Row[Any]]:
     """Run one statement of the test's own."""
     with store.engine.begin() as connection:

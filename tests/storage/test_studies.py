@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import optuna
 import pytest
+from sqlalchemy import event
 
 from storage import slots
-from storage.errors import StudyConflictError, StudyNotFoundError
+from storage.errors import StudyConflictError
 from storage.slots import SlotCounts
 from storage.store import Store, open_store
 from storage.studies import (
@@ -20,16 +21,10 @@ from storage.studies import (
     differences,
     find_study,
     list_studies,
-    only_study,
     open_study,
     refuse_conflict,
 )
 from tests.storage.helpers import IDENTITY, claimed, execute, losing_answer, make_study
-
-
-def finish_all(store: Store, stored: StoredStudy) -> None:
-    while not slots.count(store.engine, stored.study_id).is_done:
-        slots.finish(store.engine, claimed(store, stored), "complete")
 
 
 def test_a_created_study_is_kept_as_it_was_given(store: Store) -> None:
@@ -84,6 +79,7 @@ def test_resuming_leaves_the_parameters_of_an_attempt_alone(store: Store) -> Non
 
 def test_tuples_are_the_lists_that_they_become(store: Store) -> None:
     identity = {"space": {"input_size": (12, 24)}, "loss": None}
+    make_study(store, identity=identity)
     make_study(store, identity=identity)
 
     again = make_study(store, identity={"space": {"input_size": [12, 24]}})
@@ -230,62 +226,23 @@ def test_one_that_came_first_by_a_moment_is_not_overwritten(store: Store, monkey
     assert slots.count(store.engine, kept.study_id).slots == 10
 
 
+def test_one_that_is_made_while_it_is_looked_for_is_not_taken_for_somebody_elses(store: Store, database: str) -> None:
+    with open_store(database) as other:
+
+        def make_it(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if "study_directions" in statement and find_study(other, "air") is None:
+                make_study(other)
+
+        event.listen(store.engine, "before_cursor_execute", make_it)
+        refuse_conflict(store, "air", IDENTITY)
+        event.remove(store.engine, "before_cursor_execute", make_it)
+
+    assert find_study(store, "air") is not None
+
+
 def test_a_study_needs_its_data(store: Store) -> None:
     arguments: dict[str, Any] = {"spec": {}, "identity": {}, "plan": {}, "trials": 1, "first_params": {}}
     with pytest.raises(Exception, match="castpool_datasets"):
         create_or_resume(store, "air", dataset="not put", **arguments)
 
     assert find_study(store, "air") is None
-
-
-def test_an_unknown_name_is_answered_with_the_names_there_are(store: Store) -> None:
-    with pytest.raises(StudyNotFoundError, match=r"got 'sea', which is not in the storage; .*none yet: castpool tune"):
-        open_study(store, "sea")
-    make_study(store, "air")
-    make_study(store, "land")
-
-    with pytest.raises(StudyNotFoundError, match="the studies there: land, air") as caught:
-        only_study(store, "sea")
-    assert caught.value.exit_code == 2
-
-
-class TestTheOnlyStudy:
-    def test_there_is_none(self, store: Store) -> None:
-        optuna.create_study(storage=store.trials, study_name="somebody's")
-
-        with pytest.raises(StudyNotFoundError, match="the storage has none yet; castpool tune makes one"):
-            only_study(store, None)
-
-    def test_a_name_decides(self, store: Store) -> None:
-        air = make_study(store, "air")
-        make_study(store, "sea")
-        assert only_study(store, "air") == air
-
-    def test_the_unfinished_one_comes_before_a_later_one(self, store: Store) -> None:
-        air, sea = make_study(store, "air"), make_study(store, "sea")
-        finish_all(store, sea)
-        assert only_study(store, None) == air
-
-    def test_of_several_unfinished_ones_one_has_to_be_named(self, store: Store) -> None:
-        finish_all(store, make_study(store, "land"))
-        make_study(store, "air")
-        make_study(store, "sea")
-
-        with pytest.raises(StudyNotFoundError, match="several are unfinished; write one of sea, air"):
-            only_study(store, None)
-
-    def test_the_latest_of_finished_ones(self, store: Store) -> None:
-        finish_all(store, make_study(store, "air"))
-        sea = make_study(store, "sea")
-        finish_all(store, sea)
-        assert only_study(store, None) == sea
-
-
-def test_the_list_says_how_far_each_is(store: Store) -> None:
-    air = make_study(store, "air", trials=3)
-    make_study(store, "sea", trials=5)
-    slots.finish(store.engine, claimed(store, air), "pruned")
-
-    listed = list_studies(store)
-    assert [(own.name, own.slots, own.ended) for own in listed] == [("sea", 5, 0), ("air", 3, 1)]
-    assert listed[0].created_at > listed[1].created_at

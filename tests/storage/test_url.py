@@ -44,7 +44,8 @@ def test_any_other_is_refused_with_the_reason_and_without_the_password(url: str,
     assert "%40" in message or "write postgresql://user@host:5432/database" in message
     assert not any(part in message for part in ("secret", "sec@", "ret@"))
     assert caught.value.exit_code == 2
-    assert caught.value.__context__ is None or caught.value.__suppress_context__, "the error behind it prints the URL"
+    shown = None if caught.value.__suppress_context__ else caught.value.__context__
+    assert (caught.value.__cause__ or shown) is None, "the error behind it prints the URL"
 
 
 def test_redacted_hides_a_password_wherever_it_stands() -> None:
