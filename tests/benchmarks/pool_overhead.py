@@ -1,6 +1,6 @@
 """What a pool costs beside N processes that are started one by one, measured on the demo in one run.
 
-    python -m tests.benchmarks.pool_overhead [--trials 20] [--workers 2]
+    python -m tests.benchmarks.pool_overhead [--trials 20] [--workers 2] [--as-typed]
 
 For each way of starting workers: the share of their wall time that they spent training (from joining the study to
 leaving it), seconds from the command to the first training, seconds to the end, and memory (PSS) a worker.
@@ -86,32 +86,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--as-typed", action="store_true", help="also let each process take all cores; slow")
     arguments = parser.parse_args()
     n_workers = arguments.workers
     castpool = [sys.executable, "-m", "workers"]
     threads = str(max(1, (os.cpu_count() or 1) // n_workers))
-    rows = []
+    ways: list[tuple[str, bool, dict[str, str]]] = [
+        ("castpool pool", False, {}),
+        ("processes, cores shared by hand", True, {"OMP_NUM_THREADS": threads}),
+    ]
+    if arguments.as_typed:
+        ways.append(("processes, each on all cores", True, {}))
+    print(
+        f"| {n_workers} workers, {arguments.trials} trials | in training | first step, s | all, s | PSS a worker, MB |"
+    )
+    print("| --- | --- | --- | --- | --- |", flush=True)
     with open_store() as store:
-        for name, one_by_one, environment in (
-            ("castpool pool", False, {}),
-            ("processes, cores shared", True, {"OMP_NUM_THREADS": threads}),
-            ("processes, as typed", True, {}),
-        ):
+        for name, one_by_one, environment in ways:
             study = f"pool-overhead-{uuid.uuid4().hex[:8]}"
             create = [*castpool, "create", "--demo", "--name", study, "--trials", str(arguments.trials)]
             subprocess.run(create, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             commands = [[*castpool, "worker", study]] * n_workers
             if not one_by_one:
                 commands = [[*castpool, "pool", study, "--workers", str(n_workers), "--quiet"]]
-            rows.append(measure(store, name, commands, study, n_workers, **environment))
+            row = measure(store, name, commands, study, n_workers, **environment)
+            cells = (f"{row.share:.2f}", f"{row.first_seconds:.1f}", f"{row.total_seconds:.0f}", f"{row.megabytes:.0f}")
+            print(f"| {row.name} | {' | '.join(cells)} |", flush=True)
             optuna.delete_study(study_name=study, storage=store.trials)
-    print(
-        f"| {n_workers} workers, {arguments.trials} trials | in training | first step, s | all, s | PSS a worker, MB |"
-    )
-    print("| --- | --- | --- | --- | --- |")
-    for row in rows:
-        cells = (f"{row.share:.2f}", f"{row.first_seconds:.1f}", f"{row.total_seconds:.0f}", f"{row.megabytes:.0f}")
-        print(f"| {row.name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":
