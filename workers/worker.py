@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from sampler_policies.errors import InputError
@@ -84,7 +85,7 @@ class Worker:
             with Heartbeat(self.store, claim, trial._trial_id) as heartbeat:
                 trained = self._train(trial, claim, heartbeat)
             self._tell(study, trial, claim, trained)
-        except LeaseLostError as error:
+        except (LeaseLostError, UpdateFinishedTrialError) as error:
             # Whoever took the slot has ended this attempt; nothing of it may be written any more.
             log.warning("%s", error)
 
@@ -99,6 +100,8 @@ class Worker:
         try:
             # The defaults are the yardstick of the study, so nobody stops them early.
             return train(self.job, trial, is_prunable=claim.slot != 0, interruption=interruption)
+        except UpdateFinishedTrialError:
+            raise  # somebody else has ended this attempt: not a failure of the training
         except optuna.TrialPruned as error:
             return Trained(Ending("pruned", str(error)), math.inf, 0, {}, 0.0)
         except Exception as error:
@@ -110,15 +113,17 @@ class Worker:
         ending, engine = trained.ending, self.store.engine
         if ending.outcome == "lost":
             raise LeaseLostError(f"slot {claim.slot}, attempt {claim.attempt}: {ending.reason}")
-        slots.beat(engine, claim)  # the fence: from here on the lease outlasts what follows
+        # The fence: from here on the lease outlasts what follows, unless the server is away for longer than a lease.
+        # Then the reaper has ended the trial, telling changes nothing, and ending the slot says that it is lost.
+        slots.beat(engine, claim)
         self._note(trial, trained)
         if ending.outcome == "complete":
-            study.tell(trial, trained.value)
+            study.tell(trial, trained.value, skip_if_finished=True)
         elif ending.outcome in ("pruned", "diverged"):
             # A diverged trial is told as pruned: samplers learn from it that this was a bad place.
-            study.tell(trial, state=TrialState.PRUNED)
+            study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
         else:
-            study.tell(trial, state=TrialState.FAIL)
+            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         if ending.outcome == "stopped":
             slots.hand_back(engine, claim)
         else:

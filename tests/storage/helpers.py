@@ -108,8 +108,10 @@ def watcher(url: str) -> Iterator[Connection]:
 
 
 def connections(watch: Connection, application_name: str) -> int:
-    """Return how many connections of that name the server has."""
-    statement = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name")
+    """Return how many connections of that name the watched database has."""
+    statement = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = :name AND datname = current_database()"
+    )
     return int(watch.execute(statement, {"name": application_name}).scalar_one())
 
 

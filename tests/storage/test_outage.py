@@ -28,7 +28,10 @@ TOLD = {0: TrialState.COMPLETE, 1: TrialState.PRUNED, 2: TrialState.FAIL}
 def storm(url: str, application_name: str) -> Iterator[threading.Event]:
     """End all connections of that name every 100 ms for some seconds. Yields an event that says when it is over."""
     is_over = threading.Event()
-    statement = text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = :name")
+    statement = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE application_name = :name AND datname = current_database()"
+    )
 
     def blow() -> int:
         n_ended = 0

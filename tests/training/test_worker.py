@@ -1,0 +1,91 @@
+"""A worker in this process, on a real storage: it fills slots, and gives up what was taken from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+import pytorch_lightning as pl
+from optuna.trial import TrialState
+from sqlalchemy import text
+
+from sampler_policies.errors import InputError
+from storage import reaper, slots
+from storage.store import Store
+from workers.extras import Extras
+from workers.signals import StopRequest
+from workers.study import Draft, save_study
+from workers.worker import Worker
+
+Make = Callable[..., Draft]
+
+
+def work(store: Store, draft: Draft, stop: StopRequest | None = None) -> optuna.Study:
+    stored = save_study(store, draft)
+    Worker(store, stored, stop or StopRequest(), draft.job.extras).run()
+    return optuna.load_study(study_name=stored.name, storage=store.trials)
+
+
+def test_a_worker_fills_every_slot_once(store: Store, draft: Make) -> None:
+    study = work(store, draft())
+    assert [trial.user_attrs["castpool"]["slot"] for trial in study.trials] == [0, 1, 2]
+    assert all(trial.state.is_finished() for trial in study.trials)
+    assert study.trials[0].state == TrialState.COMPLETE
+    assert study.trials[0].user_attrs["config"]["learning_rate"] == 0.001
+    assert slots.count(store.engine, study._study_id).is_done
+
+
+def test_a_worker_whose_slot_was_taken_writes_nothing_more_of_it_and_goes_on(store: Store, draft: Make) -> None:
+    taken: list[int] = []
+
+    class Take(pl.Callback):
+        def on_validation_end(self, trainer: pl.Trainer, *module: Any) -> None:
+            if taken:
+                return
+            with store.engine.begin() as connection:
+                past = "UPDATE castpool_slots SET lease_until = now() - interval '1 hour' WHERE lease_until IS NOT NULL"
+                connection.execute(text(past))
+                study_id = connection.execute(text("SELECT study_id FROM castpool_slots LIMIT 1")).scalar_one()
+            taken.extend(reaper.reap(store.engine, study_id))
+
+    def config(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        return {"input_size": 8, "hidden_size": trial.suggest_int("hidden_size", 4, 8), "callbacks": [Take()]}
+
+    study = work(store, draft(extras=Extras(config=config)))
+    assert taken == [0]
+    lost, *others = study.trials
+    assert (lost.state, lost.user_attrs["reason"]) == (TrialState.FAIL, "lost: the worker stopped beating")
+    assert "training_seconds" not in lost.user_attrs
+    retry = next(own for own in others if own.user_attrs["castpool"].get("retry_of") == 0)
+    assert retry.params == lost.params
+    assert [own.state.is_finished() for own in others] == [True] * 3
+    assert slots.count(store.engine, study._study_id).is_done
+
+
+def test_a_training_that_fails_ends_its_slot_with_the_reason(store: Store, draft: Make) -> None:
+    def config(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        width = trial.suggest_int("width", 4, 8)
+        if getattr(trial, "number", 0) == 1:
+            raise RuntimeError("shapes do not fit")
+        return {"input_size": 8, "hidden_size": width}
+
+    study = work(store, draft(extras=Extras(config=config)))
+    assert [trial.state for trial in study.trials].count(TrialState.FAIL) <= 1
+    assert study.trials[1].user_attrs["reason"] == "RuntimeError: shapes do not fit"
+    assert slots.count(store.engine, study._study_id).is_done
+
+
+def test_a_stop_before_the_first_slot_counts(store: Store, draft: Make) -> None:
+    stop = StopRequest()
+    stop.set()
+    study = work(store, draft(), stop)
+    assert study.trials == []
+    assert slots.count(store.engine, study._study_id).ended == 0
+
+
+def test_a_study_made_of_python_objects_is_refused_to_a_worker_without_them(store: Store, draft: Make) -> None:
+    stored = save_study(store, draft(extras=Extras(config=lambda trial: {"input_size": 8, "hidden_size": 8})))
+    with pytest.raises(InputError, match="run the same Python again"):
+        Worker(store, stored, StopRequest())
