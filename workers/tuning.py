@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -148,6 +149,8 @@ def run_pool(
 
 def visible_gpus() -> tuple[str, ...]:
     """Return what CUDA_VISIBLE_DEVICES may name for the workers; empty without a GPU."""
+    if shutil.which("nvidia-smi") is None:
+        return ()  # spares a pool without a GPU the memory of torch in its own process
     import torch
 
     if not torch.cuda.is_available():
