@@ -19,7 +19,7 @@ from storage.slots import SlotCounts
 TRIALS = text("""
 SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AT TIME ZONE 'utc' AS started_at,
        t.datetime_complete AT TIME ZONE 'utc' AS ended_at, v.value, deepest.step, deepest.last_value,
-       note.value_json AS note, reason.value_json AS reason, s.slot IS NOT NULL AS is_current, s.slot, s.outcome
+       note.value_json AS note, reason.value_json AS reason, s.slot, s.outcome
   FROM trials t
   LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0
   LEFT JOIN LATERAL (
@@ -34,7 +34,7 @@ SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AT TIME ZO
 
 @dataclass(frozen=True)
 class TrialView:
-    """One attempt. ``is_current`` says that it is its slot's latest; earlier ones were lost or handed back.
+    """One attempt. ``slot`` is the one whose latest it is; an earlier one, lost or handed back, has none.
 
     Values are None where they are not finite; times are aware.
     """
@@ -49,7 +49,6 @@ class TrialView:
     last_value: float | None
     note: Mapping[str, Any] | None
     reason: str | None
-    is_current: bool
     slot: int | None
     outcome: str | None
 

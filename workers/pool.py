@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from typing import Any
@@ -38,6 +38,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def local_workers(asked: int, trials: int) -> int:
+    """Return how many workers to run here: as many as asked for, 0 being one a core, and no more than trials."""
+    return min(asked or cores(), trials)
+
+
 def warm_up(n_workers: int) -> None:
     """Start the fork server, which imports neuralforecast in the background while the caller goes on."""
     threads = str(max(1, cores() // n_workers))
@@ -56,7 +61,6 @@ class _Place:
     deaths: int = 0
     respawn_at: float = 0.0
     is_finished: bool = False
-    gone: list[int] = field(default_factory=list)
 
 
 class Pool:

@@ -163,9 +163,10 @@ def summary(view: Snapshot, clock: _Clock | None = None) -> str:
 
 
 def _state(trial: TrialView) -> str:
-    if trial.state == "FAIL":
-        return (trial.reason or "failed").split(":")[0] if not trial.is_current or trial.outcome is None else "failed"
-    return trial.outcome or trial.state.lower() if trial.is_current else trial.state.lower()
+    if trial.outcome is not None:
+        return trial.outcome
+    # An attempt that did not end its slot was lost or handed back; its reason begins with which.
+    return (trial.reason or "failed").split(":")[0] if trial.state == "FAIL" else trial.state.lower()
 
 
 def _shown(trial: TrialView) -> float | None:

@@ -22,7 +22,7 @@ from workers.exogenous import Exogenous
 from workers.extras import Extras
 from workers.losses import build_loss
 from workers.objective import Job, build_model, configure
-from workers.pool import cores
+from workers.pool import local_workers
 from workers.series import Series, prepare
 from workers.spec import StudySpec
 from workers.table import read_table
@@ -35,7 +35,6 @@ class Draft:
     job: Job
     payload: bytes
     name: str
-    n_workers: int
 
     @property
     def dataset(self) -> str:
@@ -71,8 +70,7 @@ def draft_study(
     _refuse_foreign_exogenous(spec, model)
     if extras.loss is None:
         build_loss("loss", spec.loss)
-    n_workers = min(spec.workers or cores(), spec.trials)
-    wishes = spec.wishes(n_workers, base_space)
+    wishes = spec.wishes(local_workers(spec.workers, spec.trials), base_space)
     n_series = max(1, table[spec.id_col].nunique()) if spec.id_col in table.columns else 1
     series = prepare(
         table,
@@ -90,7 +88,7 @@ def draft_study(
     job = Job.make(spec, plan, series, extras)
     _refuse_impossible_model(job)
     payload = series.to_parquet()
-    return Draft(job, payload, spec.name or _name(spec, payload), n_workers)
+    return Draft(job, payload, spec.name or _name(spec, payload))
 
 
 def save_study(store: Store, draft: Draft) -> StoredStudy:

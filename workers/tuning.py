@@ -14,7 +14,7 @@ from sampler_policies.decision import in_words
 from storage import reaper, snapshot
 from storage.store import Store, open_store
 from storage.studies import StoredStudy
-from workers.pool import Pool, cores, warm_up
+from workers.pool import Pool, local_workers, warm_up
 from workers.progress import Progress, progress_for
 from workers.signals import StoppedError, StopRequest
 from workers.spec import StudySpec, make_spec
@@ -83,7 +83,7 @@ def run(
 ) -> Result:
     """Do what `tune` promises, for a checked spec."""
     shown = progress_for(progress)
-    n_workers = min(spec.workers or cores(), spec.trials)
+    n_workers = local_workers(spec.workers, spec.trials)
     warm_up(n_workers)  # imports neuralforecast on another core while this process does the same
     from workers.objective import quiet
     from workers.result import write_result
@@ -100,7 +100,7 @@ def run(
             shown.say(f"study {stored.name} in {store.address}")
             shown.say(in_words(draft.job.plan.decisions))
             extras_bytes = extras.to_bytes() if extras is not None and extras.names else None
-            run_pool(store, stored, draft.n_workers, stop, shown, extras=extras_bytes)
+            run_pool(store, stored, n_workers, stop, shown, extras=extras_bytes)
             out = Path(spec.out) if spec.out else Path("castpool-out") / stored.name
             shown.say("fitting the best configuration on all data")
             return write_result(store, stored, draft.job, out, stop)

@@ -9,7 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, Engine, create_engine
 
 from storage.store import Store, open_store
+from storage.studies import StoredStudy
 from tests.conftest import _database
+from tests.storage.helpers import make_study
 
 # Children first; castpool's own tables go with the studies.
 TABLES = (
@@ -48,3 +50,9 @@ def shared_store(shared_engine: Engine) -> Iterator[Store]:
 def store(shared_store: Store, database: str) -> Store:
     """An open storage with no study in it."""
     return shared_store
+
+
+@pytest.fixture
+def stored(store: Store) -> StoredStudy:
+    """A study of three slots."""
+    return make_study(store, trials=3)

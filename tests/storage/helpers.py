@@ -11,7 +11,7 @@ import optuna
 from sqlalchemy import event, text
 from sqlalchemy.engine import Connection, Engine, Row, create_engine
 
-from storage import datasets, roster, slots
+from storage import datasets, reaper, roster, slots
 from storage.slots import Claim
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume
@@ -168,3 +168,7 @@ def _terminate(engine: Engine, connection: Connection) -> None:
     with other.connect() as admin:
         admin.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
     other.dispose()
+
+
+def reap(store: Store, stored: StoredStudy) -> list[int]:
+    return reaper.reap(store.engine, stored.study_id)

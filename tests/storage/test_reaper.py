@@ -20,18 +20,10 @@ from tests.storage.helpers import (
     frozen,
     load,
     make_study,
+    reap,
     slot_row,
     started,
 )
-
-
-@pytest.fixture
-def stored(store: Store) -> StoredStudy:
-    return make_study(store, trials=3)
-
-
-def reap(store: Store, stored: StoredStudy) -> list[int]:
-    return reaper.reap(store.engine, stored.study_id)
 
 
 def test_an_expired_lease_fails_its_trial_and_opens_its_slot(store: Store, stored: StoredStudy) -> None:

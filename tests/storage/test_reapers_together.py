@@ -24,6 +24,7 @@ from tests.storage.helpers import (
     joined,
     load,
     make_study,
+    reap,
     slot_row,
     started,
     watcher,
@@ -32,15 +33,6 @@ from tests.storage.helpers import (
 WAITING_FOR_A_LOCK = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
-
-
-@pytest.fixture
-def stored(store: Store) -> StoredStudy:
-    return make_study(store, trials=3)
-
-
-def reap(store: Store, stored: StoredStudy) -> list[int]:
-    return reaper.reap(store.engine, stored.study_id)
 
 
 def test_failing_and_opening_are_one_transaction(store: Store, stored: StoredStudy) -> None:

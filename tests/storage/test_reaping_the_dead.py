@@ -14,18 +14,9 @@ from tests.storage.helpers import (
     expire,
     frozen,
     joined,
-    make_study,
+    reap,
     started,
 )
-
-
-@pytest.fixture
-def stored(store: Store) -> StoredStudy:
-    return make_study(store, trials=3)
-
-
-def reap(store: Store, stored: StoredStudy) -> list[int]:
-    return reaper.reap(store.engine, stored.study_id)
 
 
 class TestAfterARestartOfTheServer:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from storage import roster, slots
 from storage.store import Store
 from storage.studies import StoredStudy
 from tests.storage.helpers import breaking_before_statement, claimed, execute, losing_answer, make_study
-
-
-@pytest.fixture
-def stored(store: Store) -> StoredStudy:
-    return make_study(store)
 
 
 def test_every_worker_that_ever_joins_gets_a_number_of_its_own(store: Store, stored: StoredStudy) -> None:

@@ -25,11 +25,6 @@ WRITES: dict[str, Callable[[Engine, Claim], None]] = {
 }
 
 
-@pytest.fixture
-def stored(store: Store) -> StoredStudy:
-    return make_study(store, trials=3)
-
-
 def test_slots_are_claimed_in_ascending_order_until_none_is_left(store: Store, stored: StoredStudy) -> None:
     worker = joined(store, stored)
     claims = [slots.claim(store.engine, stored.study_id, worker) for _ in range(4)]

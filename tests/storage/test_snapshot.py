@@ -89,7 +89,7 @@ def test_a_running_trial_shows_its_last_report_and_whose_it_is(store: Store, sto
     assert (view.trial_id, view.number, view.state) == (trial._trial_id, 0, "RUNNING")
     assert (view.step, view.last_value) == (30, 0.25)
     assert (view.value, view.ended_at, view.outcome, view.reason) == (None, None, None, None)
-    assert (view.slot, view.is_current) == (0, True)
+    assert view.slot == 0
     assert view.note == {"slot": 0, "attempt": 1, "worker": claim.worker_id}
 
 
@@ -101,10 +101,10 @@ def test_an_attempt_that_was_lost_is_not_its_slots_current_one(store: Store, sto
     started(store, stored)
     lost, again = take(store, stored).trials
 
-    assert lost_alone.is_current, "nobody has taken its slot yet"
+    assert lost_alone.slot == 0, "nobody has taken its slot yet"
     assert (lost.state, lost.reason) == ("FAIL", "lost: the worker stopped beating")
-    assert (lost.is_current, lost.slot, lost.outcome) == (False, None, None)
-    assert (again.is_current, again.slot) == (True, 0)
+    assert (lost.slot, lost.outcome) == (None, None)
+    assert again.slot == 0
     assert again.note is not None and again.note["retry_of"] == 0
 
 

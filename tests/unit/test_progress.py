@@ -23,7 +23,6 @@ def trial(number: int, state: str, **values: Any) -> TrialView:
         "last_value": None,
         "note": {"worker": 1},
         "reason": None,
-        "is_current": True,
         "slot": number,
         "outcome": {"COMPLETE": "complete", "PRUNED": "pruned"}.get(state),
     }
@@ -36,7 +35,7 @@ VIEW = Snapshot(
         trial(0, "COMPLETE", value=12.0, step=500, last_value=13.0),
         trial(1, "PRUNED", step=100, last_value=40.0),
         trial(2, "COMPLETE", value=9.5, step=500, last_value=9.5),
-        trial(3, "FAIL", is_current=False, slot=None, reason="lost: the worker stopped beating"),
+        trial(3, "FAIL", slot=None, reason="lost: the worker stopped beating"),
         trial(4, "FAIL", slot=3, outcome="failed", reason="RuntimeError: shapes"),
         trial(5, "RUNNING", slot=4, step=25, last_value=33.0),
     ),
