@@ -11,11 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
-from workers.options import spec_values, with_spec_options
+from workers.options import Commands, spec_values, takes_spec
 
 app = typer.Typer(
+    cls=Commands,
     help="Tune NeuralForecast's Auto models with a pool of workers that share one Optuna study in PostgreSQL.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,9 +34,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
 
 @app.command()
-@with_spec_options
+@takes_spec
 def tune(data: Data = None, demo: Demo = False, quiet: Quiet = False, as_json: Json = False, **options: Any) -> None:
-    """Tune a model: create or resume its study, run local workers, write the fitted winner."""
+    """Tune a model and write the fitted winner.
+
+    Creates or resumes the study and runs its workers on this machine.
+    """
     with sentences():
         spec = _spec(data, demo, options)
         from workers.tuning import run
@@ -51,9 +56,9 @@ def tune(data: Data = None, demo: Demo = False, quiet: Quiet = False, as_json: J
 
 
 @app.command()
-@with_spec_options
+@takes_spec
 def create(data: Data = None, demo: Demo = False, as_json: Json = False, **options: Any) -> None:
-    """Create a study without working on it, for workers on this and other machines."""
+    """Create a study for workers that are started elsewhere."""
     with sentences():
         spec = _spec(data, demo, options)
         from sampler_policies.decision import in_words
@@ -74,7 +79,10 @@ def create(data: Data = None, demo: Demo = False, as_json: Json = False, **optio
 
 @app.command()
 def worker(study: Study = None, storage: Storage = None) -> None:
-    """Work on a study until it is done: one process, on any machine that reaches the storage."""
+    """Work on a study until it is done, in one process.
+
+    It may run on any machine that reaches the storage.
+    """
     with sentences():
         from workers.entry import main
 
@@ -88,7 +96,7 @@ def pool(
     storage: Storage = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run N workers of a study on this machine, each with its share of the cores."""
+    """Run N workers of a study, each with its share of the cores."""
     with sentences():
         from storage.store import open_store
         from storage.studies import only_study
@@ -157,7 +165,7 @@ def dashboard(
     host: Annotated[str, typer.Option(help="Address to listen on; any but localhost is open to all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
 ) -> None:
-    """Serve optuna-dashboard on the same storage, live, at a URL that it prints."""
+    """Serve optuna-dashboard on the same storage, live."""
     with sentences():
         from storage.store import open_store
         from workers.dashboard import serve

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
+from typer.core import TyperGroup
 
 from sampler_policies.errors import InputError
-from workers.spec import StudySpec, read_spec
 
 # AirPassengersDF, as neuralforecast ships it: 144 months of one series, for which 500 steps are plenty.
 DEMO = {"name": "demo", "model": "NHITS", "horizon": 12, "max_steps": 500}
@@ -20,19 +20,54 @@ NUMBERS = ("horizon", "trials", "workers", "val_size", "val_step_size", "max_ste
 VARIABLES = {"storage": "CASTPOOL_STORAGE"}
 
 
-def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a Typer command an option for each field of the spec; it gets them as its keyword arguments."""
+class Commands(TyperGroup):
+    """The commands. Those that take a spec get its fields as options when they are called, not before.
+
+    Reading the fields takes as long as all the rest of `castpool --help`, which needs none of them.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name, the command and its arguments; see Click."""
+        name, command, rest = super().resolve_command(ctx, args)
+        body = getattr(command.callback, "takes_spec", None) if command is not None else None
+        if command is not None and body is not None:
+            alone = typer.Typer(
+                rich_markup_mode=None, add_completion=False, context_settings=ctx.command.context_settings
+            )
+            alone.command(help=command.help)(_with_options(body, _spec_options()))
+            command = typer.main.get_command(alone)
+        return name, command, rest
+
+
+def takes_spec(command: Callable[..., None]) -> Callable[..., None]:
+    """Mark a command that gets the spec's fields in its ``**options``."""
+    listed = _with_options(command, [])
+    listed.takes_spec = command  # type: ignore[attr-defined]
+    return listed
+
+
+def _with_options(command: Callable[..., None], options: list[inspect.Parameter]) -> Callable[..., None]:
+    """Return the command with these parameters, for Typer to read, in the place of its ``**options``."""
+
+    @wraps(command)
+    def called(**values: Any) -> None:
+        command(**values)
+
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    parameters = [*own, *(_option(name) for name in StudySpec.model_fields if name != "data")]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
+    called.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *options]}
+    return called
 
 
-def _option(name: str) -> inspect.Parameter:
-    field = StudySpec.model_fields[name]
-    text = f"{field.description}."
+def _spec_options() -> list[inspect.Parameter]:
+    from workers.spec import StudySpec
+
+    return [_option(name, field) for name, field in StudySpec.model_fields.items() if name != "data"]
+
+
+def _option(name: str, field: Any) -> inspect.Parameter:
+    text = f"{field.description[0].upper()}{field.description[1:]}."
     if not field.is_required() and field.default not in (None, (), {}, 0):
         text += f"  [default: {field.default}]"
     if name in REPEATED:
@@ -40,7 +75,7 @@ def _option(name: str) -> inspect.Parameter:
         text += "  (may be repeated)"
     else:
         kind = int | None if name in NUMBERS else str | None
-    option = typer.Option(f"--{name.replace('_', '-')}", help=text[0].upper() + text[1:], envvar=VARIABLES.get(name))
+    option = typer.Option(f"--{name.replace('_', '-')}", help=text, envvar=VARIABLES.get(name))
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
 
 
@@ -58,6 +93,8 @@ def spec_values(data: str | None, is_demo: bool, options: Mapping[str, Any]) -> 
     if data is None:
         raise InputError("data", "nothing", "write the path of a CSV, Parquet or YAML spec file, or --demo.")
     if Path(data).suffix.lower() in (".yaml", ".yml"):
+        from workers.spec import read_spec
+
         values = read_spec(Path(data))
         space = {**values.get("space", {}), **given.pop("space", {})}
         return {**values, **given, **({"space": space} if space else {})}
@@ -81,6 +118,8 @@ def _parsed(name: str, value: Any) -> Any:
 
 
 def _yaml(name: str, text: str) -> Any:
+    import yaml
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

@@ -43,7 +43,9 @@ class StudySpec(BaseModel):
     trials: int = Field(20, description="how many trials end, exactly", ge=1)
     workers: int = Field(0, description="local worker processes; 0 is one a core", ge=0)
     name: str | None = Field(None, description="the study's name; by default made of data, model and horizon")
-    storage: str | None = Field(None, description="postgresql://user@host/db; by default the embedded server")
+    storage: str | None = Field(
+        None, description="where the study is, as postgresql://user@host/db; by default the embedded server"
+    )
     out: str | None = Field(None, description="folder for the result; by default castpool-out/<study>")
     loss: str | dict[str, Any] = Field("MAE", description="training loss of neuralforecast")
     valid_loss: str | dict[str, Any] | None = Field(None, description="loss to judge trials by; the training loss")

@@ -1,0 +1,47 @@
+"""The command line's own manners: quick help, an option for each field of the spec, tab completion."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from workers.spec import StudySpec
+
+HEAVY = ("torch", "neuralforecast", "optuna", "pandas", "sqlalchemy", "pydantic", "rich")
+COMMANDS = ("tune", "create", "worker", "pool", "status", "best", "forecast", "dashboard")
+
+
+def castpool(*arguments: str, **environment: str) -> str:
+    command = [sys.executable, "-m", "workers", *arguments]
+    ran = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_help_lists_the_commands_in_whole_sentences() -> None:
+    shown = castpool("--help").partition("Commands:")[2].splitlines()[1:]
+    assert [line.split()[0] for line in shown] == list(COMMANDS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in shown)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys; from workers.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = ran.stdout.splitlines()[-1].split()
+    assert "workers.cli" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+@pytest.mark.parametrize("command", ["tune", "create"])
+def test_every_field_of_the_spec_is_an_option(command: str) -> None:
+    shown = castpool(command, "--help")
+    for name in set(StudySpec.model_fields) - {"data"}:
+        assert f"  --{name.replace('_', '-')} <" in shown
+
+
+def test_options_of_the_spec_complete_on_tab() -> None:
+    completed = castpool(_CASTPOOL_COMPLETE="complete_bash", COMP_WORDS="castpool tune --val-s", COMP_CWORD="2")
+    assert completed.split() == ["--val-size", "--val-step-size"]
