@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from workers.cli import app
+import signal
 
 
 def main() -> None:
     """Run the command line."""
+    # Until there is work to hand back (`StopRequest`), Ctrl-C ends the command at once, whatever is being imported.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from workers.cli import app
+
     app(prog_name="castpool")
 
 

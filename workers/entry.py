@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+import time
 
 import torch
 
@@ -17,6 +18,8 @@ from workers.worker import Worker
 
 # A worker may come up while the server is just restarting; the person who typed `tune` is told sooner.
 PATIENCE_SECONDS = 60.0
+# How long a worker has to hand back its slot when the pool that started it is gone.
+ORPHAN_SECONDS = 10.0
 
 
 def main(
@@ -39,7 +42,7 @@ def main(
     quiet()
     if threads is not None:
         torch.set_num_threads(threads)
-    with StopRequest() as stop:
+    with StopRequest(is_ours=not with_parent) as stop:
         if with_parent:
             _stop_without_parent(stop)
         objects = Extras.from_bytes(extras) if extras is not None else None
@@ -57,5 +60,7 @@ def _stop_without_parent(stop: StopRequest) -> None:
     def watch() -> None:
         parent.join()
         stop.set()
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(EXIT_STOPPED)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 log = logging.getLogger("castpool.pool")
@@ -48,8 +49,9 @@ def warm_up(n_workers: int) -> None:
     threads = str(max(1, cores() // n_workers))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["workers.worker"])
-    with _environment(dict.fromkeys(THREAD_VARIABLES, threads)), _no_main_module():
-        ensure_running()
+    resource_tracker.ensure_running()  # the fork server would start it, and with it unblock the signal again
+    with _environment(dict.fromkeys(THREAD_VARIABLES, threads)), _no_main_module(), _without_ctrl_c():
+        forkserver.ensure_running()
 
 
 @dataclass
@@ -160,6 +162,17 @@ def _work(url: str | None, study: str, threads: int, gpu: str | None, extras: by
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     sys.exit(main(url, study, threads=threads, extras=extras, with_parent=True))
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    # A terminal sends Ctrl-C to every process of the command. The pool answers it for all: what starts under this
+    # mask, the fork server and its forks, inherits it and is asked to stop by SIGTERM.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_STOPPED = 130
+# timeout(1) and service managers signal a process and then its group; nobody presses Ctrl-C twice as fast.
+ECHO_SECONDS = 0.1
 
 
 class StoppedError(RuntimeError):
@@ -18,10 +21,17 @@ class StoppedError(RuntimeError):
 
 
 class StopRequest:
-    """Whether somebody asked this process to stop. Installs handlers for the block, in the main thread."""
+    """Whether somebody asked this process to stop. Installs handlers for the block, in the main thread.
 
-    def __init__(self) -> None:
+    Args:
+        is_ours: False in a worker that a pool has started. Service managers signal the whole group, and the pool
+            passes on what it got, so there a repeat says nothing new: only the pool's end ends a worker at once.
+    """
+
+    def __init__(self, *, is_ours: bool = True) -> None:
+        self._is_ours = is_ours
         self._asked = threading.Event()
+        self._asked_at = 0.0
         self._before: dict[int, object] = {}
 
     @property
@@ -50,6 +60,7 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked.is_set():
+        if self._asked.is_set() and self._is_ours and time.monotonic() - self._asked_at > ECHO_SECONDS:
             os._exit(EXIT_STOPPED)
+        self._asked_at = self._asked_at or time.monotonic()
         self._asked.set()

@@ -83,27 +83,26 @@ def run(
 ) -> Result:
     """Do what `tune` promises, for a checked spec."""
     shown = progress_for(progress)
+    shown.say("reading the data and loading neuralforecast")
     n_workers = local_workers(spec.workers, spec.trials)
     warm_up(n_workers)  # imports neuralforecast on another core while this process does the same
     from workers.objective import quiet
     from workers.result import write_result
     from workers.study import draft_study, save_study
 
-    with StopRequest() as stop:
-        shown.say("reading the data and loading neuralforecast")
-        quiet()
-        draft = draft_study(spec, table, extras=extras, base_space=base_space)
-        with open_store(spec.storage, application_name="castpool tune") as store:
-            stored = save_study(store, draft)
-            for note in (*store.notes, *draft.job.series.notes):
-                shown.say(note)
-            shown.say(f"study {stored.name} in {store.address}")
-            shown.say(in_words(draft.job.plan.decisions))
-            extras_bytes = extras.to_bytes() if extras is not None and extras.names else None
-            run_pool(store, stored, n_workers, stop, shown, extras=extras_bytes)
-            out = Path(spec.out) if spec.out else Path("castpool-out") / stored.name
-            shown.say("fitting the best configuration on all data")
-            return write_result(store, stored, draft.job, out, stop)
+    quiet()
+    draft = draft_study(spec, table, extras=extras, base_space=base_space)
+    with open_store(spec.storage, application_name="castpool tune") as store, StopRequest() as stop:
+        stored = save_study(store, draft)
+        for note in (*store.notes, *draft.job.series.notes):
+            shown.say(note)
+        shown.say(f"study {stored.name} in {store.address}")
+        shown.say(in_words(draft.job.plan.decisions))
+        extras_bytes = extras.to_bytes() if extras is not None and extras.names else None
+        run_pool(store, stored, n_workers, stop, shown, extras=extras_bytes)
+        out = Path(spec.out) if spec.out else Path("castpool-out") / stored.name
+        shown.say("fitting the best configuration on all data")
+        return write_result(store, stored, draft.job, out, stop)
 
 
 def run_pool(

@@ -38,6 +38,15 @@ def ended(database: str) -> int:
     return int(done) if slots else -1
 
 
+def present(database: str) -> int:
+    """How many workers have joined the study and not left it."""
+    engine = create_engine(database)
+    with engine.connect() as connection:
+        here = connection.execute(text("SELECT count(*) FROM castpool_workers WHERE left_at IS NULL")).scalar_one()
+    engine.dispose()
+    return int(here)
+
+
 def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool], timeout_seconds: float = 180) -> None:
     deadline = time.monotonic() + timeout_seconds
     while not condition():
@@ -107,14 +116,14 @@ def test_interrupted_and_run_again_it_ends_as_if_uninterrupted(castpool: Start, 
     command = ["tune", "data.csv", *QUICK, "--max-steps", "400", "--trials", "6", "--workers", "2"]
     first = castpool(*command)
     wait_for(first, lambda: 2 <= ended(database) < 6)
-    first.send_signal(signal.SIGINT)
+    os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C in a terminal does: to the pool and to its workers
     code, _, err = finished(first)
     assert code == 130
     assert "the same command goes on" in err
     at_stop = ended(database)
     assert 2 <= at_stop < 6
-    states = [trial.state for trial in load(database).trials]
-    assert TrialState.RUNNING not in states
+    assert TrialState.RUNNING not in [trial.state for trial in load(database).trials]
+    assert present(database) == 0, "every worker has handed back its slot and left"
 
     code, _, err = finished(castpool(*command))
     assert code == 0, err
