@@ -48,7 +48,7 @@ def warm_up(n_workers: int) -> None:
     """Start the fork server, which imports neuralforecast in the background while the caller goes on."""
     threads = str(max(1, cores() // n_workers))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["workers.worker"])
+    context.set_forkserver_preload(["workers.preload"])
     resource_tracker.ensure_running()  # the fork server would start it, and with it unblock the signal again
     with _environment(dict.fromkeys(THREAD_VARIABLES, threads)), _no_main_module(), _without_ctrl_c():
         forkserver.ensure_running()
