@@ -9,6 +9,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.engine import Engine
 
 from storage.engine import patiently
+from storage.slots import LEASE_SECONDS
 
 JOIN = text("""
 INSERT INTO castpool_workers (study_id, host, pid) VALUES (:study_id, :host, :pid) RETURNING worker_id
@@ -20,7 +21,9 @@ SELECT DISTINCT ON (w.worker_id) w.worker_id, w.host, w.pid, w.joined_at,
        extract(epoch FROM now() - w.last_beat)::float AS silent_seconds, s.slot
   FROM castpool_workers w
   LEFT JOIN castpool_slots s ON s.worker_id = w.worker_id AND s.ended_at IS NULL
- WHERE w.study_id = :study_id AND w.left_at IS NULL ORDER BY w.worker_id, s.slot DESC
+ WHERE w.study_id = :study_id AND w.left_at IS NULL
+   AND (s.slot IS NOT NULL OR w.last_beat > now() - make_interval(secs => :lease_seconds))
+ ORDER BY w.worker_id, s.slot DESC
 """)
 
 
@@ -57,11 +60,15 @@ def leave(engine: Engine, worker_id: int) -> None:
 
 
 def present(engine: Engine, study_id: int) -> list[Present]:
-    """Return the study's workers that have not left."""
+    """Return the study's workers that have not left.
+
+    One without a slot that is silent for longer than a lease is gone: without work, it would beat every second.
+    """
 
     def read() -> list[Present]:
         with engine.connect() as connection:
-            return [Present(*row) for row in connection.execute(PRESENT, {"study_id": study_id})]
+            rows = connection.execute(PRESENT, {"study_id": study_id, "lease_seconds": LEASE_SECONDS})
+            return [Present(*row) for row in rows]
 
     return patiently(read)
 

@@ -35,14 +35,24 @@ def test_those_that_have_not_left_are_present_with_their_slot(store: Store, stor
 
 def test_a_beat_ends_the_silence(store: Store, stored: StoredStudy) -> None:
     worker = roster.join(store.engine, stored.study_id, "host", 1)
-    execute(store, "UPDATE castpool_workers SET last_beat = now() - interval '90 seconds'")
+    execute(store, "UPDATE castpool_workers SET last_beat = now() - interval '40 seconds'")
     (silent,) = roster.present(store.engine, stored.study_id)
     roster.beat(store.engine, worker)
     (heard,) = roster.present(store.engine, stored.study_id)
 
-    assert 90 <= silent.silent_seconds < 100
+    assert 40 <= silent.silent_seconds < 50
     assert 0 <= heard.silent_seconds < 10
     assert heard.joined_at == silent.joined_at
+
+
+def test_a_worker_that_died_without_a_slot_is_not_listed_for_ever(store: Store, stored: StoredStudy) -> None:
+    idle, busy = (roster.join(store.engine, stored.study_id, "host", pid) for pid in (1, 2))
+    claimed(store, stored, busy)
+    execute(store, "UPDATE castpool_workers SET last_beat = now() - interval '61 seconds'")
+    assert [own.worker_id for own in roster.present(store.engine, stored.study_id)] == [busy]
+
+    roster.beat(store.engine, idle)
+    assert [own.worker_id for own in roster.present(store.engine, stored.study_id)] == [idle, busy]
 
 
 def test_a_worker_leaves_once(store: Store, stored: StoredStudy) -> None:
