@@ -33,10 +33,11 @@ ROOT = Path(storage.embedded.__file__).parents[1]
 only_root = pytest.mark.skipif(not IS_ROOT, reason="what is special about root")
 
 USER = """
-import sys
+import signal, sys
 from pathlib import Path
 from storage.embedded import EmbeddedServer
 from storage.errors import EmbeddedServerError
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 try:
     with EmbeddedServer(Path(sys.argv[1])) as server:
         print(server.url, flush=True)
