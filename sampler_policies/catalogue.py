@@ -1,18 +1,23 @@
 """The Auto models of the installed neuralforecast, read from its classes.
 
 Nothing is typed in: a model that a later neuralforecast brings is here without a change. Importing
-neuralforecast takes seconds (torch, ray), so it happens in the functions, when somebody asks.
+neuralforecast takes seconds (torch, ray), so it happens in the functions, when somebody asks. What was read is plain
+data, which `ModelEntry.to_json` gives for keeping.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from sampler_policies.domains import described, from_described
 from sampler_policies.errors import InputError, did_you_mean
+from sampler_policies.space import Space
+from sampler_policies.template import filled, read_template
 
 # Arguments that the study itself decides; a search space has no say in them.
 DECIDED_ELSEWHERE = ("self", "h", "loss", "valid_loss", "n_series", "alias", "callbacks", "trainer_kwargs")
@@ -20,40 +25,59 @@ DECIDED_ELSEWHERE = ("self", "h", "loss", "valid_loss", "n_series", "alias", "ca
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """What a model is and takes. ``defaults`` are the arguments that its own signature gives."""
+    """What a model is and takes.
+
+    Attributes:
+        name: of the model's class; its Auto class has ``Auto`` before it.
+        needs_n_series: whether it forecasts all series jointly.
+        is_recurrent: whether it reads a series step by step.
+        exogenous: which columns it takes: historical (hist), future (futr), static (stat).
+        arguments: the names that a search space may hold for it, Lightning's trainer settings included.
+        defaults: what its own signature gives, as far as it is JSON.
+        template: its default space (`template.read_template`); None where the class must be asked each time.
+    """
 
     name: str
-    auto_class: type[Any]
-    model_class: type[Any]
+    needs_n_series: bool
+    is_recurrent: bool
+    exogenous: Mapping[str, bool]
+    arguments: frozenset[str]
     defaults: Mapping[str, Any]
+    template: Mapping[str, Any] | None
 
     @property
-    def needs_n_series(self) -> bool:
-        """Whether the model forecasts all series jointly."""
-        return bool(self.model_class.MULTIVARIATE)
+    def auto_class(self) -> type[Any]:
+        """The Auto class."""
+        import neuralforecast.auto as auto
+
+        return getattr(auto, f"Auto{self.name}")  # type: ignore[no-any-return]
 
     @property
-    def exogenous(self) -> dict[str, bool]:
-        """Which exogenous columns the model takes: historical, future, static."""
-        cls = self.model_class
-        return {"hist": cls.EXOGENOUS_HIST, "futr": cls.EXOGENOUS_FUTR, "stat": cls.EXOGENOUS_STAT}
+    def model_class(self) -> type[Any]:
+        """The class that the Auto class tunes."""
+        import neuralforecast.models as models
+
+        return getattr(models, self.name)  # type: ignore[no-any-return]
+
+    def default_space(self, horizon: int, n_series: int) -> Space:
+        """Return the Auto class's own search space without what the study decides."""
+        if self.template is not None:
+            return from_described(filled(self.template, horizon))
+        return from_described(_read_space(self.auto_class, self.needs_n_series, horizon, n_series))
 
     @property
-    def arguments(self) -> frozenset[str]:
-        """The names that a search space may hold for this model, Lightning's trainer settings included."""
-        import pytorch_lightning as pl
+    def dropouts(self) -> list[str]:
+        """What the model calls its dropout: one name, several, or none."""
+        return sorted(name for name in self.defaults if "dropout" in name)
 
-        own = inspect.signature(self.model_class.__init__).parameters
-        trainer = inspect.signature(pl.Trainer.__init__).parameters
-        return frozenset({*own, *trainer} - set(DECIDED_ELSEWHERE))
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as JSON values."""
+        return {**vars(self), "arguments": sorted(self.arguments)}
 
-    def default_space(self, horizon: int, n_series: int) -> dict[str, Any]:
-        """Return the Auto class's own search space (Ray domains and constants) without what the study decides."""
-        arguments: dict[str, Any] = {"h": horizon, "backend": "ray"}
-        if self.needs_n_series:
-            arguments["n_series"] = n_series
-        config = self.auto_class.get_default_config(**arguments)
-        return {name: domain for name, domain in config.items() if name not in DECIDED_ELSEWHERE}
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> ModelEntry:
+        """Rebuild an entry from `to_json`."""
+        return cls(**{**stored, "arguments": frozenset(stored["arguments"])})
 
 
 @cache
@@ -73,17 +97,58 @@ def entry(name: str) -> ModelEntry:
         InputError: no such model, or one without a search space of its own.
     """
     import neuralforecast.auto as auto
-    import neuralforecast.models as models
 
-    wanted = {name.lower(), f"auto{name.lower()}"}  # Autoformer is AutoAutoformer's model
-    found = next((own for own in names() if f"auto{own.lower()}" in wanted), None)
+    found = find_name(name, names())
     if found is None:
-        if wanted & {own.lower() for own in auto.__all__ if own.startswith("Auto")}:
+        if {name.lower(), f"auto{name.lower()}"} & {own.lower() for own in auto.__all__ if own.startswith("Auto")}:
             raise InputError(
                 "model", repr(name), f"it has no search space of its own; write one of {', '.join(names())}."
             )
         raise InputError("model", repr(name), did_you_mean(name, names()))
-    model_class = getattr(models, found)
-    signature = inspect.signature(model_class.__init__).parameters.values()
-    defaults = {p.name: p.default for p in signature if p.default is not inspect.Parameter.empty}
-    return ModelEntry(found, getattr(auto, f"Auto{found}"), model_class, defaults)
+    return _read(found)
+
+
+def find_name(written: str, known: tuple[str, ...]) -> str | None:
+    """Return the known model that was meant, with or without ``Auto``, in any case; None where there is none."""
+    wanted = {written.lower(), f"auto{written.lower()}"}  # Autoformer is AutoAutoformer's model
+    return next((own for own in known if f"auto{own.lower()}" in wanted), None)
+
+
+def _read(name: str) -> ModelEntry:
+    import neuralforecast.auto as auto
+    import neuralforecast.models as models
+    import pytorch_lightning as pl
+
+    auto_class, cls = getattr(auto, f"Auto{name}"), getattr(models, name)
+    own = inspect.signature(cls.__init__).parameters
+    trainer = inspect.signature(pl.Trainer.__init__).parameters
+    defaults = {p.name: p.default for p in own.values() if p.default is not inspect.Parameter.empty}
+    needs_n_series = bool(cls.MULTIVARIATE)
+    return ModelEntry(
+        name=name,
+        needs_n_series=needs_n_series,
+        is_recurrent=bool(cls.RECURRENT),
+        exogenous={"hist": cls.EXOGENOUS_HIST, "futr": cls.EXOGENOUS_FUTR, "stat": cls.EXOGENOUS_STAT},
+        arguments=frozenset({*own, *trainer} - set(DECIDED_ELSEWHERE)),
+        defaults=_json_only(defaults),
+        template=read_template(lambda horizon: _read_space(auto_class, needs_n_series, horizon, 3)),
+    )
+
+
+def _read_space(auto_class: Any, needs_n_series: bool, horizon: int, n_series: int) -> dict[str, dict[str, Any]]:
+    arguments: dict[str, Any] = {"h": horizon, "backend": "ray"}
+    if needs_n_series:
+        arguments["n_series"] = n_series
+    config = auto_class.get_default_config(**arguments)
+    return described({name: domain for name, domain in config.items() if name not in DECIDED_ELSEWHERE})
+
+
+def _json_only(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what JSON can hold, as it gives it back; losses and other objects are left out."""
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            kept[name] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError):
+            continue
+    return kept

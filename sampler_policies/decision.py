@@ -9,30 +9,46 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice of a policy. ``choice`` names a class or a value; ``arguments`` are JSON values."""
+    """One choice of a policy. ``choice`` names a class or a value; ``arguments`` are JSON values.
+
+    ``rule`` is the rule that fired, and ``rejected`` says of every other what spoke against it.
+    """
 
     subject: str
     choice: str
     reason: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    rule: str = ""
+    rejected: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def what(self) -> str:
         """The choice in one line, without its reason."""
-        arguments = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
-        return f"{self.subject}: {self.choice}{f'({arguments})' if arguments else ''}"
+        if "phases" in self.arguments:
+            return f"{self.subject}: {', then '.join(map(_phase, self.arguments['phases']))}"
+        return f"{self.subject}: {_call(self.choice, self.arguments)}"
 
     def __str__(self) -> str:
         return f"{self.what}, because {self.reason}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the decision as JSON values, for keeping with the study."""
-        return {**asdict(self), "arguments": dict(self.arguments)}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Decision:
         """Rebuild a decision from `to_json`."""
         return cls(**stored)
+
+
+def _call(name: str, arguments: Mapping[str, Any]) -> str:
+    inside = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    return f"{name}({inside})" if inside else name
+
+
+def _phase(phase: Mapping[str, Any]) -> str:
+    what = _call(phase["sampler"], phase.get("arguments", {}))
+    return f"{what} until {phase['until']} trials have ended" if "until" in phase else what
 
 
 def in_words(decisions: Iterable[Decision]) -> str:

@@ -29,10 +29,16 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class SpaceFacts:
-    """The shape of a search space after encoding."""
+    """The shape of a search space after encoding. ``n_points`` is None where a parameter is continuous.
+
+    A space that ``branches`` has parameters which only some trials have. A function of the trial may, and nothing
+    else is known of it.
+    """
 
     n_parameters: int
     n_unordered: int
+    n_points: int | None = None
+    branches: bool = False
     is_function: bool = False
 
     @property
@@ -43,12 +49,13 @@ class SpaceFacts:
 
 @dataclass(frozen=True)
 class BudgetFacts:
-    """How much may be spent, and by how many at once. ``max_steps`` are training steps of one trial."""
+    """How much may be spent, by how many at once, to what ends. ``max_steps`` are training steps of one trial."""
 
     trials: int
     workers: int
     max_steps: int
     val_check_steps: int
+    n_objectives: int = 1
 
     @property
     def checks(self) -> int:

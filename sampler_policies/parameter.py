@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import optuna
@@ -43,6 +43,9 @@ class Parameter:
 
     ``values`` are the choices of a rank or choice parameter: JSON values. Where there is a ``quantum``, the model
     gets the multiple of it that is nearest to the number that Optuna samples.
+
+    A parameter with ``when`` exists only in trials in which each argument named there has one of the values given
+    for it. One with ``repeat`` is a list, with as many entries as the argument of that name says.
     """
 
     name: str
@@ -50,6 +53,18 @@ class Parameter:
     distribution: BaseDistribution
     values: tuple[Any, ...] = ()
     quantum: float | None = None
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    repeat: str | None = None
+
+    @property
+    def branches(self) -> bool:
+        """Whether what Optuna samples differs from trial to trial."""
+        return bool(self.when) or self.repeat is not None
+
+    @property
+    def is_helper(self) -> bool:
+        """Whether it is sampled for other parameters' sake only: its name begins with an underscore."""
+        return self.name.startswith("_")
 
     @property
     def label(self) -> str:
@@ -61,15 +76,15 @@ class Parameter:
         """Whether neighbouring values may be expected to behave alike."""
         return self.kind != "choice"
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Any:
-        """Ask the trial for a value and return what the model gets."""
-        d = self.distribution
+    def suggest(self, trial: optuna.trial.BaseTrial, label: str | None = None) -> Any:
+        """Ask the trial for a value, under its own label or another, and return what the model gets."""
+        d, label = self.distribution, label or self.label
         if isinstance(d, FloatDistribution):
-            return self.decode(trial.suggest_float(self.label, d.low, d.high, step=d.step, log=d.log))
+            return self.decode(trial.suggest_float(label, d.low, d.high, step=d.step, log=d.log))
         if isinstance(d, IntDistribution):
-            return self.decode(trial.suggest_int(self.label, d.low, d.high, step=d.step, log=d.log))
+            return self.decode(trial.suggest_int(label, d.low, d.high, step=d.step, log=d.log))
         assert isinstance(d, CategoricalDistribution)
-        return self.decode(trial.suggest_categorical(self.label, d.choices))
+        return self.decode(trial.suggest_categorical(label, d.choices))
 
     def decode(self, stored: Any) -> Any:
         """Return the model's value for one that Optuna holds."""
@@ -121,6 +136,16 @@ class Parameter:
             return list(dict.fromkeys(decoded)) if self.quantum is not None else list(decoded)
         return list(self.values)
 
+    @property
+    def size(self) -> int | None:
+        """How many values Optuna may sample; None where they are continuous."""
+        d = self.distribution
+        if isinstance(d, IntDistribution):
+            return (d.high - d.low) // d.step + 1
+        if isinstance(d, FloatDistribution):
+            return None if d.step is None else round((d.high - d.low) / d.step) + 1
+        return len(self.values)
+
     def extremes(self) -> list[Any]:
         """Return the values between which all others lie: both ends of an order, else every choice."""
         d = self.distribution
@@ -136,13 +161,17 @@ class Parameter:
             "distribution": json.loads(distribution_to_json(self.distribution)),
             "values": list(self.values),
             "quantum": self.quantum,
+            "when": {name: list(values) for name, values in self.when.items()},
+            "repeat": self.repeat,
         }
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Parameter:
         """Rebuild a parameter from `to_json`."""
         distribution = json_to_distribution(json.dumps(stored["distribution"]))
-        return cls(stored["name"], stored["kind"], distribution, tuple(stored["values"]), stored["quantum"])
+        when = {name: tuple(values) for name, values in stored.get("when", {}).items()}
+        values, repeat = tuple(stored["values"]), stored.get("repeat")
+        return cls(stored["name"], stored["kind"], distribution, values, stored["quantum"], when, repeat)
 
 
 def from_choices(name: str, choices: Sequence[Any]) -> Parameter:

@@ -8,10 +8,13 @@ from typing import Any
 
 from sampler_policies.bounds import bounded, input_sizes, numbers_of
 from sampler_policies.catalogue import ModelEntry
+from sampler_policies.compatibility import foreign_argument, refuse_what_cannot_work
 from sampler_policies.decision import Decision
-from sampler_policies.domains import from_ray, override
-from sampler_policies.errors import InputError, did_you_mean
+from sampler_policies.domains import from_ray
+from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts, DataFacts, SpaceFacts
+from sampler_policies.lint import lint
+from sampler_policies.overrides import override
 from sampler_policies.pruners import choose_pruner
 from sampler_policies.resources import choose_max_steps, choose_val_check_steps
 from sampler_policies.samplers import choose_sampler
@@ -36,7 +39,8 @@ ENDLESS = 10**9
 class Plan:
     """The decisions of a study. ``default`` are the stored parameters of the model's own defaults.
 
-    ``space`` is None where the user's space is a Python function of the trial.
+    ``space`` is None where the user's space is a Python function of the trial. ``warnings`` say what looks wrong with
+    a space that works (`sampler_policies.lint`).
     """
 
     space: Space | None
@@ -44,6 +48,7 @@ class Plan:
     max_steps: int
     val_check_steps: int
     decisions: tuple[Decision, ...]
+    warnings: tuple[str, ...] = ()
 
     def decision(self, subject: str) -> Decision:
         """Return the decision on that subject."""
@@ -57,6 +62,7 @@ class Plan:
             "max_steps": self.max_steps,
             "val_check_steps": self.val_check_steps,
             "decisions": [own.to_json() for own in self.decisions],
+            "warnings": list(self.warnings),
         }
 
     @classmethod
@@ -64,7 +70,8 @@ class Plan:
         """Rebuild a plan from `to_json`."""
         space = Space.from_json(stored["space"]) if stored["space"] is not None else None
         decisions = tuple(Decision.from_json(own) for own in stored["decisions"])
-        return cls(space, stored["default"], stored["max_steps"], stored["val_check_steps"], decisions)
+        warnings = tuple(stored.get("warnings", ()))
+        return cls(space, stored["default"], stored["max_steps"], stored["val_check_steps"], decisions, warnings)
 
 
 def smallest_input(model: ModelEntry, horizon: int, n_series: int, wishes: Wishes) -> int:
@@ -87,12 +94,13 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
     space = _space(base, model, data, wishes)
     if not space_is_function:
         _refuse_inputs_that_do_not_fit(space, data, model)
+        refuse_what_cannot_work(space, data, model, {**(wishes.base_space or {}), **(wishes.space or {})})
     given = _asked_once("max_steps", wishes.max_steps, space, wishes)
     max_steps = choose_max_steps(base, space, model.defaults["max_steps"], given)
     given = _asked_once("val_check_steps", wishes.val_check_steps, space, wishes)
     checks = choose_val_check_steps(int(max_steps.choice), given)
-    budget = BudgetFacts(wishes.trials, wishes.workers, int(max_steps.choice), int(checks.choice))
-    facts = SpaceFacts(0, 0, is_function=True) if space_is_function else space.facts
+    budget = BudgetFacts(wishes.trials, wishes.workers, int(max_steps.choice), int(checks.choice), wishes.n_objectives)
+    facts = SpaceFacts(0, 0, branches=True, is_function=True) if space_is_function else space.facts
     decisions = (
         _space_decision(model, None if space_is_function else space, wishes),
         max_steps,
@@ -102,7 +110,9 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
     )
     if space_is_function:
         return Plan(None, {}, budget.max_steps, budget.val_check_steps, decisions)
-    return Plan(space, default_parameters(space, model, data), budget.max_steps, budget.val_check_steps, decisions)
+    warnings = tuple(lint(space, wishes.base_space or wishes.space or {}, wishes.trials))
+    default = default_parameters(space, model, data)
+    return Plan(space, default, budget.max_steps, budget.val_check_steps, decisions, warnings)
 
 
 def default_parameters(space: Space, model: ModelEntry, data: DataFacts) -> dict[str, Any]:
@@ -116,7 +126,7 @@ def default_parameters(space: Space, model: ModelEntry, data: DataFacts) -> dict
         usual["input_size"] = 3 * data.horizon
     stored: dict[str, Any] = {}
     for parameter in space.parameters:
-        if (value := usual.get(parameter.name)) is None:
+        if (value := usual.get(parameter.name)) is None or parameter.repeat is not None:
             continue
         try:
             stored[parameter.label] = parameter.encode(value)
@@ -127,16 +137,18 @@ def default_parameters(space: Space, model: ModelEntry, data: DataFacts) -> dict
 
 def _base(model: ModelEntry, data: DataFacts, wishes: Wishes) -> Space:
     if wishes.base_space is None:
-        return from_ray(model.default_space(data.horizon, data.n_series))
+        return model.default_space(data.horizon, data.n_series)
     unknown = next((name for name in wishes.base_space if name not in model.arguments), None)
     if unknown is not None:
-        remedy = f"{model.name} takes no such argument: {did_you_mean(unknown, model.arguments)}"
-        raise InputError("config", repr(unknown), remedy)
+        raise InputError("config", repr(unknown), foreign_argument(unknown, model))
     return from_ray(wishes.base_space)
 
 
 def _space(base: Space, model: ModelEntry, data: DataFacts, wishes: Wishes) -> Space:
     asked = wishes.space or {}
+    for name in asked:
+        if name not in model.arguments and not str(name).startswith("_"):
+            raise InputError("space", repr(name), foreign_argument(str(name), model))
     space = override(base, asked, model.arguments, model.defaults)
     _refuse_what_counts_nothing(space)
     if wishes.base_space is None:

@@ -1,13 +1,23 @@
-"""Rules that choose the pruner, and the pruner that a decision names."""
+"""The policy that chooses the pruner: which, when, and what speaks against the others."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.pruners import HyperbandPruner, SuccessiveHalvingPruner
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    NopPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    WilcoxonPruner,
+)
 
+from sampler_policies.candidates import Candidate, choose
 from sampler_policies.decision import Decision
+from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts
 from sampler_policies.named import build, find_class
 
@@ -17,44 +27,113 @@ REDUCTION_FACTOR = 3
 
 
 def choose_pruner(budget: BudgetFacts, given: str | None, arguments: dict[str, Any]) -> Decision:
-    """Decide which trials are stopped early. ``given`` is the user's own choice, by name, and always wins.
+    """Decide which trials are stopped early. ``given`` is the user's own choice, by name or path, and always wins.
 
     Raises:
         InputError: no pruner of that name, or one that does not take these arguments.
     """
-    if given is not None:
-        decision = Decision("pruner", given, "it was asked for", {**_resources(given, budget), **arguments})
-        build_pruner(decision)
-        return decision
-    if budget.trials < FEWEST_TRIALS:
-        return Decision("pruner", "Nop", f"fewer than {FEWEST_TRIALS} trials leave nothing to compare")
-    if budget.checks < FEWEST_CHECKS:
-        return Decision("pruner", "Nop", f"fewer than {FEWEST_CHECKS} checks a trial leave nothing to save")
-    reason = (
-        f"trials that look poor stop after {budget.val_check_steps} of {budget.max_steps} steps or {REDUCTION_FACTOR}, "
-        f"{REDUCTION_FACTOR**2}, ... times as many, and brackets that stop later protect slow starters"
-    )
-    resources = _resources("Hyperband", budget)
-    return Decision("pruner", "Hyperband", reason, {**resources, "reduction_factor": REDUCTION_FACTOR})
+    if given is None:
+        return choose(PRUNERS, budget)
+    arguments = _completed(given, arguments, budget)
+    pruner = build_pruner(Decision("pruner", given, "", arguments))
+    reason = "; ".join(["it was asked for", *_cautions(pruner, budget)])
+    return Decision("pruner", given, reason, arguments, rule="asked for")
 
 
-def build_pruner(decision: Decision) -> optuna.pruners.BasePruner:
+def build_pruner(decision: Decision) -> BasePruner:
     """Build the pruner that a decision names.
 
     Raises:
         InputError: as `choose_pruner`.
     """
-    return build("pruner", _class(decision.choice), decision.arguments)
+    return _build(decision.choice, decision.arguments)
 
 
-def _class(name: str) -> type[optuna.pruners.BasePruner]:
-    return find_class("pruner", name, optuna.pruners, optuna.pruners.BasePruner)  # type: ignore[type-abstract]
+def _build(name: str, arguments: Mapping[str, Any]) -> BasePruner:
+    arguments = dict(arguments)
+    if isinstance(inner := arguments.get("wrapped_pruner"), Mapping):
+        arguments["wrapped_pruner"] = _build(*_named(inner))
+    return build("pruner", _class(name), arguments)
 
 
-def _resources(name: str, budget: BudgetFacts) -> dict[str, Any]:
-    # Left to "auto", they would be guessed anew, and differently, by every process.
-    if _class(name) is HyperbandPruner:
-        return {"min_resource": budget.val_check_steps, "max_resource": budget.max_steps}
-    if _class(name) is SuccessiveHalvingPruner:
-        return {"min_resource": budget.val_check_steps}
-    return {}
+def _class(name: str) -> type[BasePruner]:
+    return find_class("pruner", name, optuna.pruners, BasePruner)  # type: ignore[type-abstract]
+
+
+def _named(inner: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    rest = dict(inner)
+    name = rest.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError("pruner", dict(inner), "write the wrapped pruner's name too, e.g. {name: Median}.")
+    return name, rest
+
+
+def _completed(name: str, arguments: Mapping[str, Any], budget: BudgetFacts) -> dict[str, Any]:
+    """Return the arguments with what Optuna would otherwise guess anew, and differently, in every process."""
+    cls, full = _class(name), dict(arguments)
+    if cls is HyperbandPruner:
+        full = {"min_resource": budget.val_check_steps, "max_resource": budget.max_steps, **full}
+    if cls is SuccessiveHalvingPruner:
+        full = {"min_resource": budget.val_check_steps, **full}
+    if isinstance(inner := full.get("wrapped_pruner"), Mapping):
+        inner_name, rest = _named(inner)
+        full["wrapped_pruner"] = {"name": inner_name, **_completed(inner_name, rest, budget)}
+    return full
+
+
+def _cautions(pruner: BasePruner, budget: BudgetFacts) -> list[str]:
+    said = []
+    if budget.n_objectives > 1 and not isinstance(pruner, NopPruner):
+        said.append(f"Optuna prunes by one objective only, so with {budget.n_objectives} nothing is pruned")
+    if isinstance(pruner, WilcoxonPruner):
+        said.append("it compares checks as if they were validation windows, one independent of the other")
+    startup = getattr(pruner, "_n_startup_trials", 0)
+    if isinstance(pruner, PercentilePruner) and startup >= budget.trials:
+        said.append(f"it waits for {startup} complete trials, and the study has {budget.trials}")
+    return said
+
+
+def _one_objective(budget: BudgetFacts) -> str | None:
+    return "there is one objective" if budget.n_objectives == 1 else None
+
+
+def _several(budget: BudgetFacts) -> Decision:
+    reason = f"with {budget.n_objectives} objectives nobody can say of a trial that it is among the worse ones"
+    return Decision("pruner", "Nop", reason)
+
+
+def _enough_trials(budget: BudgetFacts) -> str | None:
+    return f"{budget.trials} trials can be compared" if budget.trials >= FEWEST_TRIALS else None
+
+
+def _few_trials(budget: BudgetFacts) -> Decision:
+    return Decision("pruner", "Nop", f"fewer than {FEWEST_TRIALS} trials leave nothing to compare")
+
+
+def _enough_checks(budget: BudgetFacts) -> str | None:
+    return f"{budget.checks} checks a trial leave steps to save" if budget.checks >= FEWEST_CHECKS else None
+
+
+def _few_checks(budget: BudgetFacts) -> Decision:
+    return Decision("pruner", "Nop", f"fewer than {FEWEST_CHECKS} checks a trial leave nothing to save")
+
+
+def _nothing(budget: BudgetFacts) -> None:
+    return None
+
+
+def _hyperband(budget: BudgetFacts) -> Decision:
+    reason = (
+        f"trials that look poor stop after {budget.val_check_steps} of {budget.max_steps} steps or {REDUCTION_FACTOR}, "
+        f"{REDUCTION_FACTOR**2}, ... times as many, and brackets that stop later protect slow starters"
+    )
+    arguments = {**_completed("Hyperband", {}, budget), "reduction_factor": REDUCTION_FACTOR}
+    return Decision("pruner", "Hyperband", reason, arguments)
+
+
+PRUNERS: tuple[Candidate[BudgetFacts], ...] = (
+    Candidate("none for several objectives", "several objectives", _one_objective, _several),
+    Candidate("none for few trials", f"fewer than {FEWEST_TRIALS} trials", _enough_trials, _few_trials),
+    Candidate("none for few checks", f"fewer than {FEWEST_CHECKS} checks a trial", _enough_checks, _few_checks),
+    Candidate("Hyperband", "everything else", _nothing, _hyperband),
+)

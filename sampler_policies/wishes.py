@@ -22,3 +22,4 @@ class Wishes:
     sampler_arguments: Mapping[str, Any] | None = None
     pruner: str | None = None
     pruner_arguments: Mapping[str, Any] | None = None
+    n_objectives: int = 1

@@ -63,7 +63,7 @@ def _configuration(model: BaseAuto) -> tuple[Mapping[str, Any] | None, Callable[
     config = {key: value for key, value in config.items() if key not in DECIDED_ELSEWHERE}
     n_series = getattr(model, "n_series", None) or model.hparams.get("n_series") or 1
     own = entry(type(model).__name__).default_space(int(model.h), int(n_series))
-    return (None, None) if from_ray(config) == from_ray(own) else (config, None)
+    return (None, None) if from_ray(config) == own else (config, None)
 
 
 def _ray_origin(function: Callable[..., Any]) -> dict[str, Any] | None:

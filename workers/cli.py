@@ -75,6 +75,48 @@ def create(data: Data = None, demo: Demo = False, as_json: Json = False, **optio
                 _print_json({"study": stored.name, "storage": store.address, "plan": plan.to_json()})
             else:
                 typer.echo(f"study {stored.name} in {store.address}\n{in_words(plan.decisions)}")
+                for warning in plan.warnings:
+                    typer.echo(f"warning: {warning}", err=True)
+
+
+@app.command()
+@takes_spec
+def explain(data: Data = None, demo: Demo = False, as_json: Json = False, **options: Any) -> None:
+    """Explain what would be decided and why; nothing runs."""
+    with sentences():
+        spec = _spec(data, demo, options)
+        from workers.explain import as_text, as_values
+        from workers.known_models import known_model
+        from workers.planning import plan_study
+
+        planned = plan_study(spec, known_model(spec.model), _demo_table() if demo else None)
+        if as_json:
+            _print_json(as_values(planned))
+        else:
+            typer.echo(as_text(planned))
+
+
+@app.command()
+def models(
+    model: Annotated[str | None, typer.Argument(help="One model, in detail; else the list of all.")] = None,
+    horizon: Annotated[int, typer.Option(min=1, help="The horizon that default spaces are shown for.")] = 12,
+    as_json: Json = False,
+) -> None:
+    """List the models that can be tuned, and what each takes."""
+    with sentences():
+        from workers.known_models import known_model, known_models
+        from workers.models import in_detail, listed, values_of
+
+        if model is not None:
+            found = known_model(model)
+            if as_json:
+                _print_json(values_of(found, horizon))
+            else:
+                typer.echo(in_detail(found, horizon))
+        elif as_json:
+            _print_json([values_of(own, horizon) for own in known_models().values()])
+        else:
+            typer.echo(listed(known_models().values(), horizon))
 
 
 @app.command()

@@ -9,7 +9,8 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ from workers.signals import StoppedError, StopRequest
 
 PACKAGES = ("castpool", "neuralforecast", "optuna", "torch", "pytorch-lightning", "pandas")
 MODEL_FOLDER = "model"
+SAY_SECONDS = 10.0
 FILES = (MODEL_FOLDER, "forecast.csv", "best.json", "trials.csv", "report.html")
 # Two results with these in common are the same model, trained and reported on the same trials.
 WINNER = ("study", "model", "horizon", "loss", "trial", "step", "params", "config", "trials", "versions", "data")
@@ -60,17 +62,24 @@ class Result:
 class StopAt(pl.Callback):
     """Ends a training at one step, so that a learning-rate schedule made for a longer one stays as it was."""
 
-    def __init__(self, step: int, stop: StopRequest) -> None:
+    def __init__(self, step: int, stop: StopRequest, say: Callable[[str], None]) -> None:
         self.step = step
         self.stop = stop
+        self._say = say
+        self._said_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *batch: Any) -> None:
-        """Stop where the best check was, or when somebody asks."""
+        """Stop where the best check was, or when somebody asks; say now and then how far it is."""
+        if time.monotonic() - self._said_at >= SAY_SECONDS:
+            self._said_at = time.monotonic()
+            self._say(f"fitting: step {trainer.global_step} of {self.step}")
         if trainer.global_step >= self.step or self.stop.is_set:
             trainer.should_stop = True
 
 
-def write_result(store: Store, stored: StoredStudy, job: Job, out: Path, stop: StopRequest) -> Result:
+def write_result(
+    store: Store, stored: StoredStudy, job: Job, out: Path, stop: StopRequest, say: Callable[[str], None]
+) -> Result:
     """Fit the best configuration on all data and write the files, all of them or none.
 
     Where ``out`` holds the same winner already, it is read and nothing is trained.
@@ -86,7 +95,8 @@ def write_result(store: Store, stored: StoredStudy, job: Job, out: Path, stop: S
     if _holds(out, best):
         fitted = NeuralForecast.load(str(out / MODEL_FOLDER))
         return Result(fitted, fitted.predict(futr_df=job.series.futr), best, trials, out)
-    fitted = fit_best(job, study.trials[best["trial"]], stop)
+    say("fitting the best configuration on all data")
+    fitted = fit_best(job, study.trials[best["trial"]], stop, say)
     if stop.is_set:
         raise StoppedError("stopped while fitting the best configuration; the same command does that again.")
     forecast = fitted.predict(futr_df=job.series.futr)
@@ -112,7 +122,9 @@ def _holds(out: Path, best: Mapping[str, Any]) -> bool:
     return same and all((out / name).exists() for name in FILES)
 
 
-def fit_best(job: Job, trial: optuna.trial.FrozenTrial, stop: StopRequest) -> NeuralForecast:
+def fit_best(
+    job: Job, trial: optuna.trial.FrozenTrial, stop: StopRequest, say: Callable[[str], None]
+) -> NeuralForecast:
     """Train the trial's configuration on all data, up to the step of its best check."""
     config = configuration_of(job, trial)
     step = int(trial.user_attrs["best_step"])
@@ -120,7 +132,7 @@ def fit_best(job: Job, trial: optuna.trial.FrozenTrial, stop: StopRequest) -> Ne
     model = build_model(job, config, [], val_check_steps=max_steps)
     fitted = NeuralForecast(models=[model], freq=job.series.freq)
     callbacks = fitted.models[0].trainer_kwargs["callbacks"]
-    callbacks.append(stop_at := StopAt(step, stop))
+    callbacks.append(stop_at := StopAt(step, stop, say))
     with contextlib.suppress(SIGTERMException):  # Lightning's way out at a SIGTERM, which `stop` has seen too
         fitted.fit(job.series.frame, static_df=job.series.static)
     # An ordinary model from here on: nothing of ours may stop a later fit.
@@ -201,6 +213,7 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
             "pid": note.get("pid"),
             "started_at": trial.datetime_start,
             "ended_at": trial.datetime_complete,
+            "sampler": trial.user_attrs.get("sampler"),
             "training_seconds": trial.user_attrs.get("training_seconds"),
             "reason": trial.user_attrs.get("reason"),
         }

@@ -57,6 +57,9 @@ class StudySpec(BaseModel):
     space: dict[str, Any] = Field({}, description="parameters to search otherwise: choices, {low, high, log}, a value")
     sampler: str | dict[str, Any] | None = Field(None, description="an Optuna sampler by name; chosen by policy")
     pruner: str | dict[str, Any] | None = Field(None, description="an Optuna pruner by name; chosen by policy")
+    objectives: tuple[Literal["loss", "seconds", "parameters"], ...] = Field(
+        ("loss",), description="what to minimise; several can be explained, not tuned yet", min_length=1
+    )
     id_col: str = Field("unique_id", description="column that names the series")
     time_col: str = Field("ds", description="column with the time stamps")
     target_col: str = Field("y", description="column with the values to forecast")
@@ -99,6 +102,7 @@ class StudySpec(BaseModel):
             sampler_arguments=sampler_arguments,
             pruner=pruner,
             pruner_arguments=pruner_arguments,
+            n_objectives=len(self.objectives),
         )
 
 

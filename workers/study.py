@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pandas as pd
 
-from sampler_policies.catalogue import ModelEntry, entry
+from sampler_policies.catalogue import entry
 from sampler_policies.errors import InputError
-from sampler_policies.facts import DataFacts
-from sampler_policies.plan import make_plan, smallest_input
 from storage import datasets
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume, refuse_conflict
-from workers.columns import Columns
-from workers.exogenous import Exogenous
 from workers.extras import Extras
 from workers.losses import build_loss
 from workers.objective import Job, build_model, configure
-from workers.pool import local_workers
-from workers.series import Series, prepare
+from workers.planning import plan_study
 from workers.spec import StudySpec
-from workers.table import read_table
+
+SAMPLED_BUILDS = 8
 
 
 @dataclass(frozen=True)
@@ -61,34 +57,19 @@ def draft_study(
         InputError: the first thing that cannot work, in one sentence.
     """
     extras = extras or Extras()
-    if table is None:
-        if spec.data is None:
-            raise InputError("data", "nothing", "write the path of a CSV or Parquet file.")
-        table = read_table(spec.data, id_column=spec.id_col)
+    if len(spec.objectives) > 1:
+        remedy = "write one: several objectives can be explained, but not tuned yet."
+        raise InputError("objectives", ", ".join(spec.objectives), remedy)
     model = entry(spec.model)
-    spec = spec.model_copy(update={"model": model.name})
-    _refuse_foreign_exogenous(spec, model)
     if extras.loss is None:
         build_loss("loss", spec.loss)
-    wishes = spec.wishes(local_workers(spec.workers, spec.trials), base_space)
-    n_series = max(1, table[spec.id_col].nunique()) if spec.id_col in table.columns else 1
-    series = prepare(
-        table,
-        columns=Columns(spec.id_col, spec.time_col, spec.target_col),
-        horizon=spec.horizon,
-        val_size=spec.validation_size,
-        freq=spec.freq,
-        exogenous=Exogenous(spec.hist_exog, spec.futr_exog, spec.stat_exog),
-        futr_table=read_table(spec.futr_data, id_column=spec.id_col) if spec.futr_data else None,
-        min_length=spec.horizon + spec.validation_size + smallest_input(model, spec.horizon, n_series, wishes),
-        short_series=spec.short_series,
-    )
-    _refuse_series_that_do_not_go_together(model, series)
-    plan = make_plan(model, data_facts(spec, series), wishes, space_is_function=extras.config is not None)
-    job = Job.make(spec, plan, series, extras)
+    planned = plan_study(spec, model, table, base_space=base_space, space_is_function=extras.config is not None)
+    job = Job.make(planned.spec, planned.plan, planned.series, extras)
     _refuse_impossible_model(job)
-    payload = series.to_parquet()
-    return Draft(job, payload, spec.name or _name(spec, payload))
+    warnings = (*job.plan.warnings, *_what_models_refuse(job))
+    job = replace(job, plan=replace(job.plan, warnings=warnings))
+    payload = planned.series.to_parquet()
+    return Draft(job, payload, spec.name or _name(planned.spec, payload))
 
 
 def save_study(store: Store, draft: Draft) -> StoredStudy:
@@ -114,52 +95,9 @@ def save_study(store: Store, draft: Draft) -> StoredStudy:
     )
 
 
-def data_facts(spec: StudySpec, series: Series) -> DataFacts:
-    """Return what the policies may know of the data."""
-    lengths = series.lengths
-    return DataFacts(
-        n_series=series.n_series,
-        shortest=int(lengths.min()),
-        longest=int(lengths.max()),
-        n_rows=int(lengths.sum()),
-        horizon=spec.horizon,
-        val_size=spec.validation_size,
-    )
-
-
 def _name(spec: StudySpec, payload: bytes) -> str:
     data = Path(spec.data).name.split(".")[0] if spec.data else f"data-{datasets.sha256_of(payload)[:8]}"
     return f"{data}-{spec.model}-h{spec.horizon}"
-
-
-def _refuse_foreign_exogenous(spec: StudySpec, model: ModelEntry) -> None:
-    words = {"hist": "historical", "futr": "future", "stat": "static"}
-    for kind, takes in model.exogenous.items():
-        columns = getattr(spec, f"{kind}_exog")
-        if columns and not takes:
-            raise InputError(
-                f"{kind}_exog",
-                ", ".join(columns),
-                f"{model.name} takes no {words[kind]} exogenous columns: leave them out, or write another model.",
-            )
-    if spec.futr_data and not spec.futr_exog:
-        raise InputError("futr_data", spec.futr_data, "write --futr-exog with the columns to take from it.")
-    if spec.futr_exog and not spec.futr_data:
-        remedy = "write --futr-data with a file that holds their values for the horizon."
-        raise InputError("futr_exog", ", ".join(spec.futr_exog), remedy)
-
-
-def _refuse_series_that_do_not_go_together(model: ModelEntry, series: Series) -> None:
-    if not model.needs_n_series:
-        return
-    if series.n_series == 1 and len(series.frame.columns) == 3:
-        remedy = f"{model.name} forecasts several series jointly: write a model for one series, e.g. NHITS."
-        raise InputError("model", f"{model.name!r} for one series", remedy)
-    spans = series.frame.groupby("unique_id")["ds"].agg(["min", "max"])
-    odd = spans.index[(spans != spans.iloc[0]).any(axis=1)]
-    if len(odd):
-        remedy = f"{model.name} forecasts all series jointly: cut them to one span, or write a univariate model."
-        raise InputError("model", f"{model.name!r} for series of different spans (first {odd[0]!r})", remedy)
 
 
 def _refuse_impossible_model(job: Job) -> None:
@@ -172,5 +110,33 @@ def _refuse_impossible_model(job: Job) -> None:
     except InputError:
         raise
     except Exception as error:
-        problem = str(error).strip().splitlines()[0]
-        raise InputError("model", job.model.name, f"neuralforecast refuses this combination: {problem}") from error
+        remedy = f"neuralforecast refuses this combination: {_first_line(error)}"
+        raise InputError("model", job.model.name, remedy) from error
+
+
+def _what_models_refuse(job: Job) -> list[str]:
+    """Return a warning where neuralforecast refuses some configurations of the space.
+
+    Raises:
+        InputError: it refuses every one that was tried.
+    """
+    if not job.spec.space:
+        return []  # the model's own space is sound
+    trials = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    refused: list[str] = []
+    for _ in range(SAMPLED_BUILDS):
+        config = configure(job, trials.ask())
+        try:
+            build_model(job, config, [])
+        except Exception as error:
+            refused.append(_first_line(error))
+    if len(refused) == SAMPLED_BUILDS:
+        remedy = f"neuralforecast refuses every configuration that was tried: {refused[0]}"
+        raise InputError("space", ", ".join(job.spec.space), remedy)
+    if not refused:
+        return []
+    return [f"neuralforecast refuses {len(refused)} of {SAMPLED_BUILDS} sampled configurations: {refused[0]}"]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

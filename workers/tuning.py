@@ -98,11 +98,12 @@ def run(
             shown.say(note)
         shown.say(f"study {stored.name} in {store.address}")
         shown.say(in_words(draft.job.plan.decisions))
+        for warning in draft.job.plan.warnings:
+            shown.say(f"warning: {warning}")
         extras_bytes = extras.to_bytes() if extras is not None and extras.names else None
         run_pool(store, stored, n_workers, stop, shown, extras=extras_bytes)
         out = Path(spec.out) if spec.out else Path("castpool-out") / stored.name
-        shown.say("fitting the best configuration on all data")
-        return write_result(store, stored, draft.job, out, stop)
+        return write_result(store, stored, draft.job, out, stop, shown.say)
 
 
 def run_pool(

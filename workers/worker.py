@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from sampler_policies.errors import InputError
 from sampler_policies.plan import Plan
 from sampler_policies.pruners import build_pruner
-from sampler_policies.samplers import build_sampler
+from sampler_policies.sampler_builder import build_sampler, sampler_name
 from storage import datasets, reaper, roster, slots
 from storage.errors import LeaseLostError
 from storage.slots import Claim
@@ -70,10 +70,11 @@ class Worker:
         plan, extras = self.job.plan, self.job.extras
         # Workers must not draw the same points: the number is new for every worker that ever joins.
         seed = self.job.spec.seed * 1_000_003 + self.worker_id
+        search_space = plan.space.distributions if plan.space is not None else None
         return optuna.load_study(
             study_name=self.stored.name,
             storage=self.store.trials,
-            sampler=extras.sampler or build_sampler(plan.decision("sampler"), seed),
+            sampler=extras.sampler or build_sampler(plan.decision("sampler"), seed, search_space),
             pruner=extras.pruner or build_pruner(plan.decision("pruner")),
         )
 
@@ -82,6 +83,7 @@ class Worker:
         trial = begin_trial(study, claim, who)
         try:
             slots.attach(self.store.engine, claim, trial._trial_id)
+            trial.set_user_attr("sampler", _sampled_by(study, trial, claim))
             with Heartbeat(self.store, claim, trial._trial_id) as heartbeat:
                 trained = self._train(trial, claim, heartbeat)
             self._tell(study, trial, claim, trained)
@@ -138,6 +140,18 @@ class Worker:
             trial.set_user_attr("config", _json_values(trained.config))
         if trained.best_step:
             trial.set_user_attr("best_step", trained.best_step)
+
+
+def _sampled_by(study: optuna.Study, trial: optuna.Trial, claim: Claim) -> str:
+    """Return who chose the trial's parameters."""
+    if claim.retry_of is not None:
+        before = study._storage.get_trial(claim.retry_of)
+        return str(before.user_attrs.get("sampler", "unknown"))
+    if claim.params:
+        return "the model's defaults"
+    if "fixed_params" in trial._cached_frozen_trial.system_attrs:
+        return "enqueued"
+    return sampler_name(study, trial._cached_frozen_trial)
 
 
 def load_job(store: Store, stored: StoredStudy, extras: Extras | None = None) -> Job:

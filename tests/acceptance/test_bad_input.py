@@ -95,6 +95,17 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "sampler that refuses": (["--sampler", "{name: TPE, n_trials: 3}"], ["sampler", "n_trials"]),
     "unknown argument": (["--space", "n_blcks: [1, 2]"], ["space", "'n_blcks'", "did you mean 'n_blocks'?"]),
     "empty range": (["--space", "learning_rate: {low: 1, high: 0.1}"], ["space.learning_rate", "low"]),
+    "values that neuralforecast refuses": (
+        ["--space", "activation: [foo, bar]"],
+        ["refuses this combination", "'ReLU'"],
+    ),
+    "dropout of another model": (["--space", "dropout: 0.1"], ["space", "'dropout'"]),
+    "unknown scaler": (["--space", "scaler_type: [minmx]"], ["space.scaler_type", "did you mean 'minmax'?"]),
+    "several objectives": (["--objectives", "loss", "--objectives", "seconds"], ["objectives", "write one"]),
+    "parameter that waits for nothing": (
+        ["--space", "learning_rate: {when: {n_layer: 2}, low: 0.1, high: 0.2}"],
+        ["space.learning_rate.when", "'n_layer'"],
+    ),
     "input that does not fit": (["--space", "input_size: [8, 500]"], ["space.input_size", "500", "up to 52"]),
     "space that is no YAML": (["--space", "dropout: [0.0"], ["space", "not YAML"]),
     "multivariate model, one series": (["--model", "iTransformer"], ["model", "iTransformer", "NHITS"]),

@@ -44,7 +44,8 @@ def test_the_shell_commands(folder: Path, database: str) -> None:
     assert len(commands) >= 6
     printed = {command: run(command, folder, database) for command in commands}
     assert "6/6 trials" in printed["castpool status"]
-    assert "sampler: TPE" in printed["castpool best"] or "TPE" in printed["castpool best"]
+    assert "sampler: NumberedQMC until 4 trials have ended, then CurveGP" in printed["castpool best"]
+    assert "rule: GP" in printed["castpool explain sales.csv --model NHITS --horizon 12 --trials 60"]
     assert len((folder / "next-year.csv").read_text().splitlines()) == 1 + 2 * 12
     assert (folder / "castpool-out" / "sales-NHITS-h12" / "report.html").is_file()
     assert "NHITS-median" in (folder / "castpool-out" / "sales-NHITS-h12" / "forecast.csv").read_text()

@@ -40,7 +40,7 @@ def test_a_finished_study_from_outside(castpool: Start, database: str, tuned: Pa
     assert "3/3 trials" in out
     code, out, _ = finished(castpool("best"))
     assert f"{study.best_value:.6g}" in out
-    assert "sampler: TPE" in out
+    assert "sampler: QMC" in out
 
     dashboard = castpool("dashboard", "--port", "0")
     assert dashboard.stdout is not None

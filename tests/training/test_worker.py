@@ -34,6 +34,7 @@ def test_a_worker_fills_every_slot_once(store: Store, draft: Make) -> None:
     assert all(trial.state.is_finished() for trial in study.trials)
     assert study.trials[0].state == TrialState.COMPLETE
     assert study.trials[0].user_attrs["config"]["learning_rate"] == 0.001
+    assert [trial.user_attrs["sampler"] for trial in study.trials] == ["the model's defaults", "QMC", "QMC"]
     assert slots.count(store.engine, study._study_id).is_done
 
 

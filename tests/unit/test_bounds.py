@@ -16,8 +16,8 @@ from neuralforecast.tsdataset import TimeSeriesDataset
 
 from sampler_policies.bounds import FEWEST_WINDOWS, SHORTEST_WINDOW, bounded, input_sizes
 from sampler_policies.catalogue import ModelEntry, entry, names
-from sampler_policies.domains import from_ray, override
 from sampler_policies.facts import DataFacts
+from sampler_policies.overrides import override
 from sampler_policies.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -74,7 +74,7 @@ def facts(n_series: int, length: int, horizon: int) -> DataFacts:
 
 
 def bounded_default(model: ModelEntry, data: DataFacts, seed: int = 1) -> Space:
-    return bounded(from_ray(model.default_space(data.horizon, data.n_series)), data, model, seed)
+    return bounded(model.default_space(data.horizon, data.n_series), data, model, seed)
 
 
 @cache
@@ -85,7 +85,7 @@ def cases(name: str) -> list[Case]:
         data = facts(n_series, length, horizon)
         space = bounded_default(model, data)
         if input_sizes(space, horizon, model)[0] <= data.longest_input:
-            found.append(Case(data, from_ray(model.default_space(horizon, n_series)), space))
+            found.append(Case(data, model.default_space(horizon, n_series), space))
     assert len(found) >= 0.75 * len(SHAPES) * len(HORIZONS)
     return found
 
@@ -236,9 +236,7 @@ def test_an_input_that_alone_fits_is_fixed() -> None:
 
 def test_series_may_be_shorter_where_they_are_padded() -> None:
     data = facts(1, 60, 12)
-    space = override(
-        from_ray(entry("NHITS").default_space(12, 1)), {"start_padding_enabled": True}, entry("NHITS").arguments
-    )
+    space = override(entry("NHITS").default_space(12, 1), {"start_padding_enabled": True}, entry("NHITS").arguments)
     assert bounded(space, data, entry("NHITS"), 1, ["start_padding_enabled"])["input_size"].grid() == [
         12,
         24,
@@ -371,7 +369,7 @@ def test_the_seed_is_the_studys() -> None:
 )
 def test_what_the_user_wrote_is_not_touched(asked: dict[str, Any]) -> None:
     model, data = entry("NHITS"), facts(1, 60, 12)
-    written = override(from_ray(model.default_space(12, 1)), asked, model.arguments)
+    written = override(model.default_space(12, 1), asked, model.arguments)
     space = bounded(written, data, model, 1, asked)
     name = next(iter(asked))
     assert space[name] == written[name]
@@ -380,5 +378,5 @@ def test_what_the_user_wrote_is_not_touched(asked: dict[str, Any]) -> None:
 
 def test_rules_look_at_what_the_user_wrote() -> None:
     model, data = entry("NHITS"), facts(1, 400, 12)
-    written = override(from_ray(model.default_space(12, 1)), {"input_size": 340}, model.arguments)
+    written = override(model.default_space(12, 1), {"input_size": 340}, model.arguments)
     assert bounded(written, data, model, 1, ["input_size"])["windows_batch_size"].grid() == [16, 32]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+
 import neuralforecast.auto as auto
 import neuralforecast.models as models
 import pytest
 
-from sampler_policies.catalogue import DECIDED_ELSEWHERE, entry, names
+from sampler_policies.catalogue import DECIDED_ELSEWHERE, ModelEntry, entry, names
+from sampler_policies.domains import from_ray
 from sampler_policies.errors import InputError
+from sampler_policies.template import read_template
 
 TUNABLE = sorted(own for own in auto.__all__ if own.startswith("Auto") and own != "AutoHINT")
 
@@ -95,9 +99,36 @@ def test_arguments_are_the_models_and_the_trainers() -> None:
 def test_a_default_space_holds_arguments_of_the_model_only(name: str) -> None:
     found = entry(name)
     space = found.default_space(horizon=12, n_series=3)
-    assert {"input_size", "learning_rate", "max_steps"} <= set(space)
-    assert set(space) <= found.arguments
+    said = {own.name for own in space.parameters} | set(space.constants)
+    assert {"input_size", "learning_rate", "max_steps"} <= said
+    assert said <= found.arguments
 
 
 def test_a_default_space_is_made_for_the_horizon() -> None:
-    assert entry("NHITS").default_space(horizon=7, n_series=1)["input_size"].categories == [7, 14, 21, 28, 35]
+    assert entry("NHITS").default_space(horizon=7, n_series=1)["input_size"].grid() == [7, 14, 21, 28, 35]
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("horizon", [1, 3, 8, 36, 336])
+def test_a_template_says_what_the_class_says_at_every_horizon(name: str, horizon: int) -> None:
+    found = entry(name)
+    assert found.template is not None
+    arguments = {"n_series": 5} if found.needs_n_series else {}
+    config = found.auto_class.get_default_config(h=horizon, backend="ray", **arguments)
+    own = {key: domain for key, domain in config.items() if key not in DECIDED_ELSEWHERE}
+    assert found.default_space(horizon, 5) == from_ray(own)
+
+
+def test_a_space_that_does_not_grow_evenly_has_no_template() -> None:
+    assert read_template(lambda h: {"size": {"choices": [h, 2 * h]}, "rate": {"value": 0.1}}) == {
+        "size": {"choices": [{"slope": 1, "at_zero": 0}, {"slope": 2, "at_zero": 0}]},
+        "rate": {"value": 0.1},
+    }
+    assert read_template(lambda h: {"size": {"choices": [max(h, 32)]}}) is None
+    assert read_template(lambda h: {"size": {"choices": [h // 3]}}) is None
+    assert read_template(lambda h: {"size": {"choices": list(range(h))}}) is None
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_entry_comes_back_from_json_as_it_was(name: str) -> None:
+    assert ModelEntry.from_json(json.loads(json.dumps(entry(name).to_json()))) == entry(name)

@@ -10,8 +10,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from ray import tune
 from ray.tune.search.sample import Categorical
 
-from sampler_policies.domains import from_ray, override
+from sampler_policies.domains import from_ray
 from sampler_policies.errors import InputError
+from sampler_policies.overrides import override
 from sampler_policies.parameter import Parameter, from_choices
 from sampler_policies.space import Space
 

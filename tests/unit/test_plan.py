@@ -121,7 +121,7 @@ def test_what_the_user_wrote_wins_over_bounds_and_is_said_to() -> None:
 
 def test_an_unknown_argument_is_refused() -> None:
     assert refusal(space={"inputsize": 1}) == (
-        "space: got 'inputsize'; the model takes no such argument: did you mean 'input_size'?"
+        "space: got 'inputsize'; NHITS takes no such argument: did you mean 'input_size'?"
     )
 
 

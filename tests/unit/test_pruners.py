@@ -14,8 +14,8 @@ from sampler_policies.pruners import build_pruner, choose_pruner
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
 
-def budget(trials: int = 20, max_steps: int = 1500, val_check_steps: int = 100) -> BudgetFacts:
-    return BudgetFacts(trials, workers=4, max_steps=max_steps, val_check_steps=val_check_steps)
+def budget(trials: int = 20, max_steps: int = 1500, val_check_steps: int = 100, n_objectives: int = 1) -> BudgetFacts:
+    return BudgetFacts(trials, 4, max_steps, val_check_steps, n_objectives)
 
 
 def test_by_default_hyperband_prunes_on_training_steps() -> None:
@@ -38,6 +38,7 @@ def test_the_reason_tells_when_trials_stop() -> None:
         (budget(max_steps=100), "Nop", "fewer than 3 checks a trial leave nothing to save"),
         (budget(max_steps=299), "Nop", "fewer than 3 checks a trial leave nothing to save"),
         (budget(max_steps=300), "Hyperband", ""),
+        (budget(n_objectives=2), "Nop", "with 2 objectives nobody can say of a trial that it is among the worse ones"),
     ],
 )
 def test_nothing_is_pruned_where_there_is_nothing_to_gain(facts: BudgetFacts, choice: str, reason: str) -> None:
@@ -46,10 +47,51 @@ def test_nothing_is_pruned_where_there_is_nothing_to_gain(facts: BudgetFacts, ch
     assert reason in decision.reason
 
 
+def test_what_speaks_against_the_others_is_said() -> None:
+    decision = choose_pruner(budget(trials=2), None, {})
+    assert decision.rule == "none for few trials"
+    assert decision.rejected == {
+        "none for several objectives": "there is one objective",
+        "none for few checks": "15 checks a trial leave steps to save",
+        "Hyperband": "none for few trials comes first",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "facts", "caution"),
+    [
+        ("Median", {}, budget(trials=5), "it waits for 5 complete trials, and the study has 5"),
+        ("Wilcoxon", {}, budget(), "it compares checks as if they were validation windows"),
+        ("Hyperband", {}, budget(n_objectives=2), "Optuna prunes by one objective only, so with 2 nothing is pruned"),
+    ],
+)
+def test_a_pruner_that_was_asked_for_is_used_with_a_caution(
+    given: str, arguments: dict[str, Any], facts: BudgetFacts, caution: str
+) -> None:
+    assert caution in choose_pruner(facts, given, arguments).reason
+
+
+def test_a_pruner_may_wrap_another() -> None:
+    wrapped = {"name": "SuccessiveHalving", "reduction_factor": 2}
+    decision = choose_pruner(budget(), "Patient", {"wrapped_pruner": wrapped, "patience": 3})
+    pruner = build_pruner(decision)
+    assert isinstance(pruner, optuna.pruners.PatientPruner)
+    inner = pruner._wrapped_pruner
+    assert isinstance(inner, optuna.pruners.SuccessiveHalvingPruner)
+    assert (inner._min_resource, inner._reduction_factor) == (100, 2)
+    with pytest.raises(InputError, match="write the wrapped pruner's name too"):
+        choose_pruner(budget(), "Patient", {"wrapped_pruner": {"patience": 1}, "patience": 3})
+
+
+def test_a_pruner_may_be_a_path() -> None:
+    assert type(build_pruner(choose_pruner(budget(), "optuna.pruners:NopPruner", {}))) is optuna.pruners.NopPruner
+
+
 @pytest.mark.parametrize("given", ["Median", "median", "MedianPruner"])
 def test_the_users_pruner_wins_however_its_name_is_written(given: str) -> None:
     decision = choose_pruner(budget(trials=1), given, {"n_warmup_steps": 200})
-    assert decision == Decision("pruner", given, "it was asked for", {"n_warmup_steps": 200})
+    assert (decision.choice, decision.rule) == (given, "asked for")
+    assert decision.arguments == {"n_warmup_steps": 200}
     assert type(build_pruner(decision)) is optuna.pruners.MedianPruner
 
 

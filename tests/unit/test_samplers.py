@@ -11,18 +11,21 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from sampler_policies.decision import Decision, in_words
 from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts, SpaceFacts
-from sampler_policies.samplers import build_sampler, choose_sampler
+from sampler_policies.phases import PhasedSampler
+from sampler_policies.sampler_builder import build_sampler
+from sampler_policies.samplers import SAMPLERS, choose_sampler
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 # QMC and GP are marked as experimental or say that they sample some parameters independently.
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
 SPACE = SpaceFacts(n_parameters=7, n_unordered=2)
-FUNCTION = SpaceFacts(0, 0, is_function=True)
+UNORDERED = SpaceFacts(n_parameters=7, n_unordered=4)
+FUNCTION = SpaceFacts(0, 0, branches=True, is_function=True)
 
 
-def budget(trials: int = 20, workers: int = 1) -> BudgetFacts:
-    return BudgetFacts(trials, workers, max_steps=1000, val_check_steps=50)
+def budget(trials: int = 20, workers: int = 1, n_objectives: int = 1) -> BudgetFacts:
+    return BudgetFacts(trials, workers, max_steps=1000, val_check_steps=50, n_objectives=n_objectives)
 
 
 def drawn(sampler: optuna.samplers.BaseSampler, n: int = 6) -> list[tuple[Any, ...]]:
@@ -40,32 +43,104 @@ def drawn(sampler: optuna.samplers.BaseSampler, n: int = 6) -> list[tuple[Any, .
 # The rules
 
 
-@pytest.mark.parametrize("space", [SPACE, FUNCTION, SpaceFacts(7, 0)])
-@pytest.mark.parametrize("workers", [1, 8])
-def test_by_default_tpe_models_all_parameters_together(space: SpaceFacts, workers: int) -> None:
-    decision = choose_sampler(space, budget(workers=workers), None, {})
-    assert decision.choice == "TPE"
-    assert decision.arguments["multivariate"]
-    assert decision.arguments["constant_liar"]
+@pytest.mark.parametrize(
+    ("space", "own", "rule", "choice"),
+    [
+        (SpaceFacts(2, 1, n_points=20), budget(20), "every point", "Exhaustive"),
+        (SpaceFacts(2, 1, n_points=21), budget(20), "GP", "Phased"),
+        (SPACE, budget(500, n_objectives=2), "generations", "NSGAII"),
+        (SPACE, budget(500, n_objectives=4), "generations", "NSGAIII"),
+        (SPACE, budget(100, n_objectives=2), "TPE for several objectives", "TPE"),
+        (SPACE, budget(5), "space filling", "QMC"),
+        (SPACE, budget(6), "GP", "Phased"),
+        (FUNCTION, budget(20), "TPE in groups", "TPE"),
+        (SPACE, budget(300), "GP", "Phased"),
+        (SPACE, budget(301), "GP, then TPE", "Phased"),
+        (SPACE, budget(5000), "GP, then TPE", "Phased"),
+        (SpaceFacts(7, 0), budget(799), "GP, then TPE", "Phased"),
+        (SpaceFacts(7, 0), budget(800), "GP, then CMA-ES", "Phased"),
+        (SpaceFacts(8, 4), budget(60), "GP", "Phased"),
+        (SpaceFacts(7, 4), budget(60), "TPE", "TPE"),
+        (SpaceFacts(21, 0), budget(60), "TPE", "TPE"),
+    ],
+)
+def test_the_facts_decide(space: SpaceFacts, own: BudgetFacts, rule: str, choice: str) -> None:
+    decision = choose_sampler(space, own, None, {})
+    assert (decision.rule, decision.choice) == (rule, choice)
+    assert set(decision.rejected) == {candidate.rule for candidate in SAMPLERS} - {rule}
+    assert decision.reason
+    assert all(decision.rejected.values())
+    assert type(build_sampler(decision, seed=1)).__name__ == f"{choice}Sampler"
 
 
-@pytest.mark.parametrize(("trials", "startup"), [(1, 4), (20, 4), (30, 6), (50, 10), (1000, 10)])
-def test_a_fifth_of_the_trials_is_random_within_limits(trials: int, startup: int) -> None:
-    assert choose_sampler(SPACE, budget(trials), None, {}).arguments["n_startup_trials"] == startup
+@pytest.mark.parametrize(("trials", "startup"), [(6, 4), (20, 4), (30, 6), (50, 10), (300, 10)])
+def test_a_fifth_of_the_trials_fills_the_space_within_limits(trials: int, startup: int) -> None:
+    phases = choose_sampler(SPACE, budget(trials), None, {}).arguments["phases"]
+    assert phases[0] == {"sampler": "NumberedQMC", "until": startup}
 
 
 def test_only_a_function_which_may_branch_is_modelled_in_groups() -> None:
     assert choose_sampler(FUNCTION, budget(), None, {}).arguments["group"]
-    assert "group" not in choose_sampler(SPACE, budget(), None, {}).arguments
+    assert "group" not in choose_sampler(UNORDERED, budget(), None, {}).arguments
 
 
 def test_the_reason_tells_of_parameters_and_workers() -> None:
-    assert "the 7 parameters together" in choose_sampler(SPACE, budget(), None, {}).reason
-    assert "constant_liar keeps 8 workers from" in choose_sampler(SPACE, budget(workers=8), None, {}).reason
+    assert choose_sampler(SPACE, budget(), None, {}).reason.startswith("5 of 7 parameters are ordered")
+    assert "keeps 8 workers from trying the same" in choose_sampler(SPACE, budget(workers=8), None, {}).reason
+    assert "constant_liar keeps 8 workers" in choose_sampler(UNORDERED, budget(workers=8), None, {}).reason
 
 
 def test_a_single_worker_needs_no_word_about_others() -> None:
     assert "workers" not in choose_sampler(SPACE, budget(workers=1), None, {}).reason
+
+
+def test_phases_read_as_a_sequence() -> None:
+    what = choose_sampler(SPACE, budget(1000), None, {}).what
+    assert what.startswith(
+        "sampler: NumberedQMC until 10 trials have ended, then CurveGP until 300 trials have ended, "
+    )
+    assert what.endswith("then TPE(multivariate=True, constant_liar=True, n_startup_trials=1)")
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "space", "own", "caution"),
+    [
+        ("CmaEs", {}, SPACE, budget(), "CMA-ES draws the 2 parameters without an order at random"),
+        ("CmaEs", {}, FUNCTION, budget(), "CMA-ES draws at random what not every trial has"),
+        ("GP", {}, SPACE, budget(600), "a Gaussian process of 600 trials takes seconds a trial"),
+        ("GP", {}, FUNCTION, budget(), "a Gaussian process draws at random what not every trial has"),
+        ("NSGAII", {}, SPACE, budget(20), "20 trials are less than one generation of 50"),
+        ("NSGAII", {"population_size": 4}, SPACE, budget(20, 8), "8 workers are more than a generation of 4 keeps"),
+        ("TPE", {"n_startup_trials": 20}, SPACE, budget(20), "its first 20 trials are random, and the study has 20"),
+    ],
+)
+def test_a_sampler_that_was_asked_for_is_used_with_a_caution(
+    given: str, arguments: dict[str, Any], space: SpaceFacts, own: BudgetFacts, caution: str
+) -> None:
+    decision = choose_sampler(space, own, given, arguments)
+    assert (decision.choice, decision.rule) == (given, "asked for")
+    assert decision.reason.startswith("it was asked for; ")
+    assert caution in decision.reason
+
+
+@pytest.mark.parametrize("given", ["optuna.samplers:RandomSampler", "optuna.samplers._random.RandomSampler"])
+def test_a_sampler_may_be_a_path(given: str) -> None:
+    assert type(build_sampler(choose_sampler(SPACE, budget(), given, {}), seed=1)) is optuna.samplers.RandomSampler
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("nowhere.at:All", "sampler: got 'nowhere.at:All'; write package.module:Class; No module named 'nowhere'."),
+        ("optuna.samplers:Nothing", "sampler: got 'optuna.samplers:Nothing'; write package.module:Class; "),
+        ("optuna.pruners:NopPruner", "write the path of a subclass of Optuna's BaseSampler."),
+        ("json:dumps", "write the path of a subclass of Optuna's BaseSampler."),
+    ],
+)
+def test_a_path_that_leads_to_no_sampler_is_refused(given: str, sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_sampler(SPACE, budget(), given, {})
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize("given", ["Random", "random", "RandomSampler", "randomsampler"])
@@ -79,7 +154,7 @@ def test_the_users_sampler_wins_however_its_name_is_written(given: str) -> None:
     ("given", "sentence"),
     [
         ("TEP", "sampler: got 'TEP'; did you mean 'TPE'?"),
-        ("hyperopt", "sampler: got 'hyperopt'; write one of BruteForce, CmaEs, GP, "),
+        ("hyperopt", "sampler: got 'hyperopt'; write one of BruteForce, CmaEs, CurveGP, "),
         ("Base", "sampler: got 'Base'; "),
         ("nsgaii_crossover", "sampler: got 'nsgaii_crossover'; "),
     ],
@@ -125,7 +200,7 @@ def test_a_sampler_whose_package_is_missing_is_refused_before_the_first_trial(mo
 @pytest.mark.parametrize(
     ("decision", "cls"),
     [
-        (choose_sampler(SPACE, budget(), None, {}), optuna.samplers.TPESampler),
+        (choose_sampler(SPACE, budget(), None, {}), PhasedSampler),
         (choose_sampler(FUNCTION, budget(), None, {}), optuna.samplers.TPESampler),
         (Decision("sampler", "GP", ""), optuna.samplers.GPSampler),
         (Decision("sampler", "QMC", ""), optuna.samplers.QMCSampler),

@@ -78,7 +78,7 @@ def test_only_arguments_that_are_named_are_encoded() -> None:
 
 
 def test_facts_count_parameters_and_those_without_order() -> None:
-    assert SPACE.facts == SpaceFacts(n_parameters=2, n_unordered=1)
+    assert SPACE.facts == SpaceFacts(n_parameters=2, n_unordered=1, n_points=4)
     assert not SPACE.facts.all_ordered
     assert SPACE.without("pools").facts.all_ordered
 

@@ -53,7 +53,9 @@ SAME = ("trials", "workers", "name", "storage", "out", "sampler", "pruner", "fre
 
 def test_every_field_either_gives_trials_their_meaning_or_does_not() -> None:
     described_by_the_data = {"id_col", "time_col", "target_col"}
-    assert set(MEANING) | set(SAME) | described_by_the_data == set(StudySpec.model_fields)
+    one_value_so_far = {"objectives"}
+    fields = set(MEANING) | set(SAME) | described_by_the_data | one_value_so_far
+    assert fields == set(StudySpec.model_fields)
 
 
 def test_identity_changes_with_meaning_alone() -> None:

@@ -1,0 +1,93 @@
+"""Losses that pruned trials would have come to, and the scale on which a model sees them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sampler_policies.learning_curves import estimated_losses, half_ranked
+
+
+def complete(*curve: float) -> FrozenTrial:
+    return create_trial(value=min(curve), intermediate_values=dict(enumerate(curve, 1)))
+
+
+def pruned(*curve: float) -> FrozenTrial:
+    return create_trial(state=TrialState.PRUNED, intermediate_values=dict(enumerate(curve, 1)))
+
+
+HALVING = [complete(16.0, 8.0, 4.0), complete(20.0, 10.0, 5.0), complete(40.0, 20.0, 10.0)]
+
+
+def estimate(*trials: FrozenTrial, sign: float = 1.0) -> list[float]:
+    return [float(own) for own in estimated_losses(trials, sign)]
+
+
+def test_complete_trials_keep_their_values() -> None:
+    assert estimate(*HALVING) == [4.0, 5.0, 10.0]
+
+
+def test_a_pruned_trial_is_carried_on_as_the_complete_ones_went_on() -> None:
+    assert estimate(*HALVING, pruned(60.0), pruned(60.0, 30.0))[3:] == [15.0, 15.0]
+
+
+def test_what_counts_is_the_best_check_so_far() -> None:
+    assert estimate(*HALVING, pruned(12.0, 90.0))[3] == pytest.approx(6.0)
+
+
+def test_losses_around_zero_are_carried_on_by_differences() -> None:
+    trials = [complete(1.0, -1.0), complete(2.0, 0.0), complete(3.0, 1.0)]
+    assert estimate(*trials, pruned(5.0))[3] == 3.0
+
+
+def test_before_enough_trials_are_complete_the_last_check_stands() -> None:
+    assert estimate(*HALVING[:2], pruned(60.0))[2] == 60.0
+
+
+@pytest.mark.parametrize("nothing", [pruned(), pruned(math.nan), pruned(math.inf)])
+def test_a_trial_without_a_finite_check_is_as_bad_as_the_worst(nothing: FrozenTrial) -> None:
+    assert estimate(*HALVING, nothing, pruned(400.0)) == [4.0, 5.0, 10.0, 100.0, 100.0]
+    assert estimate(nothing) == [0.0]
+
+
+def test_a_check_later_than_any_complete_trials_own_is_no_error() -> None:
+    trials = [create_trial(value=1.0) for _ in range(4)]  # told without a report
+    assert estimate(*trials, pruned(3.0))[4] == 3.0
+
+
+def test_maximised_objectives_are_losses_upside_down() -> None:
+    trials = [
+        create_trial(value=-own.values[0], intermediate_values={k: -v for k, v in own.intermediate_values.items()})
+        for own in HALVING
+    ]
+    assert estimate(*trials, sign=-1.0) == [4.0, 5.0, 10.0]
+
+
+FINITE = st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=40)
+
+
+@given(FINITE)
+def test_half_ranking_keeps_the_order_and_the_good_half(losses: Sequence[float]) -> None:
+    own = np.array(losses)
+    warped = half_ranked(own)
+    assert np.all(np.isfinite(warped))
+    order = np.argsort(own, kind="stable")
+    assert np.all(np.diff(warped[order]) >= 0)
+    good = own <= np.median(own)
+    assert np.array_equal(warped[good], own[good])
+
+
+def test_an_outlier_does_not_bend_the_scale() -> None:
+    warped = half_ranked(np.array([10.0, 10.5, 11.0, 12.0, 1e8]))
+    assert warped[4] - warped[0] < 10
+    assert warped[4] > warped[3] > warped[2]
+
+
+def test_equal_losses_stay_equal() -> None:
+    assert half_ranked(np.array([3.0, 3.0, 3.0])).tolist() == [3.0, 3.0, 3.0]
