@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sampler_policies.decision import Decision
 
@@ -19,6 +19,10 @@ class Candidate(Generic[Facts]):
     when: str
     objection: Callable[[Facts], str | None]
     decide: Callable[[Facts], Decision]
+
+
+def anything(facts: Any) -> None:
+    """Object to nothing: for the last candidate of a policy, which takes whatever comes."""
 
 
 def choose(candidates: Sequence[Candidate[Facts]], facts: Facts) -> Decision:

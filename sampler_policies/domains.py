@@ -57,6 +57,39 @@ def from_described(config: Mapping[str, Mapping[str, Any]]) -> Space:
     return space
 
 
+def to_ray(parameter: Parameter) -> Any:
+    """Return the Ray domain of the values that a model gets; None for what only some trials have, or as a list.
+
+    Of a domain that this returns, `from_ray` makes the same parameter again.
+    """
+    from ray import tune
+
+    if parameter.branches:
+        return None
+    d = parameter.distribution
+    if isinstance(d, FloatDistribution):
+        low, high = d.low, d.high
+        if parameter.quantum is not None:
+            quantised = tune.qloguniform if d.log else tune.quniform
+            return quantised(low, high, parameter.quantum)
+        if d.step is not None:
+            # Ray's grids begin at a multiple of their step.
+            return tune.choice(parameter_grid(d))
+        return tune.loguniform(low, high) if d.log else tune.uniform(low, high)
+    if parameter.kind == "int" and isinstance(d, IntDistribution):
+        if parameter.quantum is not None:
+            return tune.qlograndint(d.low, d.high, int(parameter.quantum))
+        if d.step == 1:
+            return tune.lograndint(d.low, d.high + 1) if d.log else tune.randint(d.low, d.high + 1)
+    return tune.choice(parameter.grid())
+
+
+def parameter_grid(d: FloatDistribution) -> list[float]:
+    """Return the values of an even grid of floats."""
+    assert d.step is not None
+    return [round(d.low + index * d.step, 12) for index in range(round((d.high - d.low) / d.step) + 1)]
+
+
 def searching_or_fixing(space: Space, parameter: Parameter, note: str | None = None) -> Space:
     """Return the space with this parameter searched, or fixed where it has one value only."""
     if parameter.distribution.single():

@@ -1,4 +1,4 @@
-"""Optuna's classes by the names that people write: ``TPE``, ``TPESampler``, ``hyperband``."""
+"""Classes of Optuna and of Ray by the names that people write: ``TPE``, ``TPESampler``, ``hyperband``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find_class(
     exported = [known for known in module.__all__ if known.endswith(suffix) and not known.startswith("Base")]
     known = {full.removesuffix(suffix): f"{module.__name__}:{full}" for full in exported} | dict(own or {})
     for short, path in known.items():
-        if short.lower() == name.lower().removesuffix(suffix.lower()):
+        if name.lower() in (short.lower(), f"{short}{suffix}".lower()):
             return _at_path(field, path, base)
     raise InputError(field, repr(name), did_you_mean(name, known))
 
@@ -48,7 +48,8 @@ def _at_path(field: str, path: str, base: type[T]) -> type[T]:
     except Exception as error:  # whatever the module does when it is imported
         raise InputError(field, repr(path), f"write package.module:Class; {error}.") from None
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise InputError(field, repr(path), f"write the path of a subclass of Optuna's {base.__name__}.")
+        library = base.__module__.split(".")[0].capitalize()
+        raise InputError(field, repr(path), f"write the path of a subclass of {library}'s {base.__name__}.")
     return found
 
 
@@ -64,4 +65,4 @@ def build(field: str, cls: type[T], arguments: Mapping[str, Any]) -> T:
             warnings.simplefilter("ignore", ExperimentalWarning)
             return cls(**arguments)
     except (TypeError, ValueError) as error:
-        raise InputError(field, f"{cls.__name__} with {dict(arguments)}", f"Optuna refuses it: {error}") from error
+        raise InputError(field, f"{cls.__name__} with {dict(arguments)}", f"it is refused: {error}") from error

@@ -16,8 +16,9 @@ from sampler_policies.facts import BudgetFacts, DataFacts, SpaceFacts
 from sampler_policies.lint import lint
 from sampler_policies.overrides import override
 from sampler_policies.pruners import choose_pruner
+from sampler_policies.ray_search import choose_scheduler, choose_searcher
 from sampler_policies.resources import choose_max_steps, choose_val_check_steps
-from sampler_policies.samplers import choose_sampler
+from sampler_policies.samplers import SamplerFacts, choose_sampler, not_exhaustive
 from sampler_policies.space import Space
 from sampler_policies.wishes import Wishes
 
@@ -94,7 +95,7 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
     space = _space(base, model, data, wishes)
     if not space_is_function:
         _refuse_inputs_that_do_not_fit(space, data, model)
-        refuse_what_cannot_work(space, data, model, {**(wishes.base_space or {}), **(wishes.space or {})})
+        refuse_what_cannot_work(space, data, model, wishes.asked)
     given = _asked_once("max_steps", wishes.max_steps, space, wishes)
     max_steps = choose_max_steps(base, space, model.defaults["max_steps"], given)
     given = _asked_once("val_check_steps", wishes.val_check_steps, space, wishes)
@@ -105,14 +106,30 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
         _space_decision(model, None if space_is_function else space, wishes),
         max_steps,
         checks,
-        choose_sampler(facts, budget, wishes.sampler, dict(wishes.sampler_arguments or {})),
-        choose_pruner(budget, wishes.pruner, dict(wishes.pruner_arguments or {})),
+        *_search_decisions(facts, budget, wishes),
     )
     if space_is_function:
         return Plan(None, {}, budget.max_steps, budget.val_check_steps, decisions)
-    warnings = tuple(lint(space, wishes.base_space or wishes.space or {}, wishes.trials))
+    warnings = tuple(lint(space, wishes.asked, wishes.trials))
     default = default_parameters(space, model, data)
     return Plan(space, default, budget.max_steps, budget.val_check_steps, decisions, warnings)
+
+
+def _search_decisions(space: SpaceFacts, budget: BudgetFacts, wishes: Wishes) -> list[Decision]:
+    sampler, arguments = wishes.sampler, dict(wishes.sampler_arguments or {})
+    if wishes.backend == "optuna":
+        pruner = choose_pruner(budget, wishes.pruner, dict(wishes.pruner_arguments or {}))
+        return [choose_sampler(space, budget, sampler, arguments), pruner]
+    facts = SamplerFacts(space, budget)
+    searcher = choose_searcher(facts, wishes.searcher, dict(wishes.searcher_arguments or {}))
+    if searcher.choice == "BasicVariant" and sampler is None and not_exhaustive(facts) is not None:
+        sampler = "Random"  # which is what Ray's draws from a space that is no grid
+    return [
+        choose_sampler(space, budget, sampler, arguments),
+        searcher,
+        Decision("pruner", "Nop", "Ray's scheduler stops trials"),
+        choose_scheduler(budget, wishes.scheduler, dict(wishes.scheduler_arguments or {})),
+    ]
 
 
 def default_parameters(space: Space, model: ModelEntry, data: DataFacts) -> dict[str, Any]:

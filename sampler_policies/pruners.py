@@ -15,7 +15,7 @@ from optuna.pruners import (
     WilcoxonPruner,
 )
 
-from sampler_policies.candidates import Candidate, choose
+from sampler_policies.candidates import Candidate, anything, choose
 from sampler_policies.decision import Decision
 from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts
@@ -118,10 +118,6 @@ def _few_checks(budget: BudgetFacts) -> Decision:
     return Decision("pruner", "Nop", f"fewer than {FEWEST_CHECKS} checks a trial leave nothing to save")
 
 
-def _nothing(budget: BudgetFacts) -> None:
-    return None
-
-
 def _hyperband(budget: BudgetFacts) -> Decision:
     reason = (
         f"trials that look poor stop after {budget.val_check_steps} of {budget.max_steps} steps or {REDUCTION_FACTOR}, "
@@ -131,9 +127,12 @@ def _hyperband(budget: BudgetFacts) -> Decision:
     return Decision("pruner", "Hyperband", reason, arguments)
 
 
+SEVERAL = Candidate("none for several objectives", "several objectives", _one_objective, _several)
+FEW_TRIALS = Candidate("none for few trials", f"fewer than {FEWEST_TRIALS} trials", _enough_trials, _few_trials)
+FEW_CHECKS = Candidate("none for few checks", f"fewer than {FEWEST_CHECKS} checks a trial", _enough_checks, _few_checks)
 PRUNERS: tuple[Candidate[BudgetFacts], ...] = (
-    Candidate("none for several objectives", "several objectives", _one_objective, _several),
-    Candidate("none for few trials", f"fewer than {FEWEST_TRIALS} trials", _enough_trials, _few_trials),
-    Candidate("none for few checks", f"fewer than {FEWEST_CHECKS} checks a trial", _enough_checks, _few_checks),
-    Candidate("Hyperband", "everything else", _nothing, _hyperband),
+    SEVERAL,
+    FEW_TRIALS,
+    FEW_CHECKS,
+    Candidate("Hyperband", "everything else", anything, _hyperband),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sampler_policies.candidates import Candidate, choose
+from sampler_policies.candidates import Candidate, anything, choose
 from sampler_policies.decision import Decision
 from sampler_policies.facts import BudgetFacts, SpaceFacts
 from sampler_policies.sampler_builder import build_sampler, cautions
@@ -54,7 +54,8 @@ def _objective(facts: SamplerFacts) -> str | None:
     return "there is one objective" if facts.budget.n_objectives == 1 else None
 
 
-def _not_exhaustive(facts: SamplerFacts) -> str | None:
+def not_exhaustive(facts: SamplerFacts) -> str | None:
+    """Return what speaks against trying every point of the space."""
     points, trials = facts.space.n_points, facts.budget.trials
     if facts.space.branches:
         return "nobody has counted the points of a space that branches"
@@ -172,10 +173,6 @@ def _gp_then_tpe(facts: SamplerFacts) -> Decision:
     return Decision("sampler", "Phased", reason, {"phases": phases})
 
 
-def _nothing(facts: SamplerFacts) -> None:
-    return None
-
-
 def _tpe_alone(facts: SamplerFacts) -> Decision:
     return _tpe(facts, f"it takes categories as they are and models the {facts.space.n_parameters} parameters together")
 
@@ -193,7 +190,7 @@ def _workers(facts: SamplerFacts, keeps: str) -> str:
 
 
 SAMPLERS: tuple[Candidate[SamplerFacts], ...] = (
-    Candidate("every point", "the space has no more points than the study has trials", _not_exhaustive, _exhaustive),
+    Candidate("every point", "the space has no more points than the study has trials", not_exhaustive, _exhaustive),
     Candidate("generations", f"several objectives and {FEWEST_NSGA_TRIALS} trials or more", _not_nsga, _nsga),
     Candidate("TPE for several objectives", "several objectives", _objective, _tpe_for_several),
     Candidate("space filling", f"fewer than {FEWEST_TO_LEARN_FROM} trials", _enough_to_learn_from, _space_filling),
@@ -201,5 +198,5 @@ SAMPLERS: tuple[Candidate[SamplerFacts], ...] = (
     Candidate("GP", f"half of the parameters ordered, up to {MOST_GP_TRIALS} trials", _gp_to_the_end, _gp),
     Candidate("GP, then CMA-ES", f"all ordered, {FEWEST_CMAES_TRIALS} trials or more", _not_for_cmaes, _gp_then_cmaes),
     Candidate("GP, then TPE", f"half ordered, more than {MOST_GP_TRIALS} trials", _not_for_gp, _gp_then_tpe),
-    Candidate("TPE", "everything else", _nothing, _tpe_alone),
+    Candidate("TPE", "everything else", anything, _tpe_alone),
 )

@@ -23,3 +23,13 @@ class Wishes:
     pruner: str | None = None
     pruner_arguments: Mapping[str, Any] | None = None
     n_objectives: int = 1
+    backend: str = "optuna"
+    searcher: str | None = None
+    searcher_arguments: Mapping[str, Any] | None = None
+    scheduler: str | None = None
+    scheduler_arguments: Mapping[str, Any] | None = None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The user's own part of the space, as written."""
+        return {**(self.base_space or {}), **(self.space or {})}

@@ -85,6 +85,11 @@ class SlotCounts:
     leased: int
 
     @property
+    def open(self) -> int:
+        """Slots that anybody may claim."""
+        return self.slots - self.ended - self.leased
+
+    @property
     def is_done(self) -> bool:
         """Whether every slot has ended."""
         return self.ended == self.slots

@@ -192,6 +192,11 @@ def only_study(store: Store, name: str | None) -> StoredStudy:
     return open_study(store, unfinished[0] if unfinished else summaries[0].name)
 
 
+def unfinished_studies(store: Store) -> list[StoredStudy]:
+    """Return the studies that still have slots, the oldest first."""
+    return [open_study(store, own.name) for own in reversed(list_studies(store)) if own.ended < own.slots]
+
+
 def list_studies(store: Store) -> list[StudySummary]:
     """Return all of castpool's studies in the storage, the latest first."""
 

@@ -137,19 +137,22 @@ def _optuna_told() -> Iterator[None]:
             raise SchemaVersionError(f"storage: {error}") from error
 
 
-def begin_trial(study: optuna.Study, claim: Claim, worker: Mapping[str, Any]) -> optuna.Trial:
+def begin_trial(
+    study: optuna.Study, claim: Claim, worker: Mapping[str, Any], params: Mapping[str, Any] | None = None
+) -> optuna.Trial:
     """Start the attempt for a claimed slot: a new trial row, whose parameters are given for a retry.
 
     Args:
         study: the study that the slot belongs to.
         claim: the slot; a retry repeats the parameters of the attempt before.
         worker: JSON values that say who works; kept with the trial.
+        params: stored parameters that are trained in any case.
     """
     storage = study._storage
     study._thread_local.cached_all_trials = None  # as `ask` does: the sampler looks at what there is now
     note = {"slot": claim.slot, "attempt": claim.attempt, **worker}
-    fixed = dict(claim.params or {})
-    if claim.retry_of is not None:
+    fixed = dict(params or claim.params or {})
+    if params is None and claim.retry_of is not None:
         before = storage.get_trial(claim.retry_of)
         note["retry_of"] = before.number
         # It may have died with its parameters half asked for, or, a retry itself, with none of them.

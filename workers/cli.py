@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from workers.options import Commands, spec_values, takes_spec
+from workers.options import Commands, demo_table, spec_values, takes_spec
 
 app = typer.Typer(
     cls=Commands,
@@ -29,6 +29,7 @@ Storage = Annotated[
     typer.Option(envvar="CASTPOOL_STORAGE", help="postgresql://user@host/db; by default the embedded server."),
 ]
 Study = Annotated[str | None, typer.Argument(help="The study's name; by default the one that is not finished.")]
+Studies = Annotated[list[str] | None, typer.Argument(help="Their names; by default all that are not finished.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 
@@ -36,15 +37,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 @app.command()
 @takes_spec
 def tune(data: Data = None, demo: Demo = False, quiet: Quiet = False, as_json: Json = False, **options: Any) -> None:
-    """Tune a model and write the fitted winner.
+    """Tune models and write the fitted winner.
 
-    Creates or resumes the study and runs its workers on this machine.
+    Creates or resumes a study for each model and runs their workers on this machine.
     """
     with sentences():
-        spec = _spec(data, demo, options)
+        values = spec_values(data, demo, options)
         from workers.tuning import run
 
-        result = run(spec, _demo_table() if demo else None, progress="quiet" if quiet else "auto")
+        result = run(values, demo_table() if demo else None, progress="quiet" if quiet else "auto")
         if as_json:
             _print_json({**result.best, "out": str(result.out)})
         else:
@@ -58,22 +59,24 @@ def tune(data: Data = None, demo: Demo = False, quiet: Quiet = False, as_json: J
 @app.command()
 @takes_spec
 def create(data: Data = None, demo: Demo = False, as_json: Json = False, **options: Any) -> None:
-    """Create a study for workers that are started elsewhere."""
+    """Create a study for each model, for workers that are started elsewhere."""
     with sentences():
-        spec = _spec(data, demo, options)
+        values, table = spec_values(data, demo, options), demo_table() if demo else None
         from sampler_policies.decision import in_words
         from storage.store import open_store
+        from workers.lineup import line_up
         from workers.objective import quiet
         from workers.study import draft_study, save_study
 
         quiet()
-        draft = draft_study(spec, _demo_table() if demo else None)
-        with open_store(spec.storage) as store:
-            stored = save_study(store, draft)
-            plan = draft.job.plan
-            if as_json:
-                _print_json({"study": stored.name, "storage": store.address, "plan": plan.to_json()})
-            else:
+        entrants = line_up(values, table).entrants
+        drafts = [draft_study(own.spec, table) for own in entrants]
+        with open_store(entrants[0].spec.storage) as store:
+            for draft in drafts:
+                stored, plan = save_study(store, draft), draft.job.plan
+                if as_json:
+                    _print_json({"study": stored.name, "storage": store.address, "plan": plan.to_json()})
+                    continue
                 typer.echo(f"study {stored.name} in {store.address}\n{in_words(plan.decisions)}")
                 for warning in plan.warnings:
                     typer.echo(f"warning: {warning}", err=True)
@@ -84,16 +87,21 @@ def create(data: Data = None, demo: Demo = False, as_json: Json = False, **optio
 def explain(data: Data = None, demo: Demo = False, as_json: Json = False, **options: Any) -> None:
     """Explain what would be decided and why; nothing runs."""
     with sentences():
-        spec = _spec(data, demo, options)
-        from workers.explain import as_text, as_values
+        values, table = spec_values(data, demo, options), demo_table() if demo else None
+        from workers.explain import as_text, as_values, choice_lines
         from workers.known_models import known_model
+        from workers.lineup import line_up
         from workers.planning import plan_study
 
-        planned = plan_study(spec, known_model(spec.model), _demo_table() if demo else None)
+        lineup = line_up(values, table)
+        plans = [plan_study(own.spec, known_model(own.spec.model), table) for own in lineup.entrants]
         if as_json:
-            _print_json(as_values(planned))
+            explained = [as_values(own) for own in plans]
+            _print_json(explained[0] if len(explained) == 1 else explained)
         else:
-            typer.echo(as_text(planned))
+            for line in choice_lines(lineup.decisions):
+                typer.echo(line)
+            typer.echo("\n\n".join(as_text(own) for own in plans))
 
 
 @app.command()
@@ -120,28 +128,28 @@ def models(
 
 
 @app.command()
-def worker(study: Study = None, storage: Storage = None) -> None:
-    """Work on a study until it is done, in one process.
+def worker(studies: Studies = None, storage: Storage = None) -> None:
+    """Work on studies until they are done, in one process.
 
     It may run on any machine that reaches the storage.
     """
     with sentences():
         from workers.entry import main
 
-        raise typer.Exit(main(storage, study))
+        raise typer.Exit(main(storage, studies or ()))
 
 
 @app.command()
 def pool(
-    study: Study = None,
+    studies: Studies = None,
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 is one a core.")] = 0,
     storage: Storage = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run N workers of a study, each with its share of the cores."""
+    """Run N workers of studies, each with its share of the cores."""
     with sentences():
         from storage.store import open_store
-        from storage.studies import only_study
+        from workers.entry import studies_to_serve
         from workers.pool import cores, warm_up
         from workers.progress import progress_for
         from workers.signals import StopRequest
@@ -151,7 +159,7 @@ def pool(
         warm_up(n_workers)
         with StopRequest() as stop, open_store(storage, application_name="castpool pool") as store:
             shown = progress_for("quiet" if quiet else "auto")
-            run_pool(store, only_study(store, study), n_workers, stop, shown)
+            run_pool(store, studies_to_serve(store, studies or ()), n_workers, stop, shown)
 
 
 @app.command()
@@ -182,6 +190,21 @@ def best(study: Study = None, storage: Storage = None, as_json: Json = False) ->
             _print_json(found)
         else:
             typer.echo(best_text(found))
+
+
+@app.command()
+def leaderboard(storage: Storage = None, as_json: Json = False) -> None:
+    """Compare the studies that can be compared: same data, horizon, loss and validation."""
+    with sentences():
+        from storage.store import open_store
+        from workers.leaderboard import as_text, as_values, read_leaderboard
+
+        with open_store(storage) as store:
+            groups = read_leaderboard(store)
+        if as_json:
+            _print_json(as_values(groups))
+        else:
+            typer.echo(as_text(groups))
 
 
 @app.command()
@@ -234,18 +257,6 @@ def sentences() -> Iterator[None]:
             code, message = 3, "storage: the server went away and did not come back; the same command goes on."
         typer.echo(f"castpool: {message}", err=True)
         raise typer.Exit(code) from None
-
-
-def _spec(data: str | None, demo: bool, options: dict[str, Any]) -> Any:
-    from workers.spec import make_spec
-
-    return make_spec(spec_values(data, demo, options))
-
-
-def _demo_table() -> Any:
-    from neuralforecast.utils import AirPassengersDF
-
-    return AirPassengersDF
 
 
 def _print_json(values: Any) -> None:

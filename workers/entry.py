@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from storage.store import open_store
-from storage.studies import only_study
-from workers.extras import Extras
+from storage.store import Store, open_store
+from storage.studies import StoredStudy, only_study, open_study, unfinished_studies
+from workers.extras import Extras, unpacked
 from workers.objective import quiet
 from workers.signals import EXIT_STOPPED, StopRequest
 from workers.worker import Worker
@@ -24,19 +25,19 @@ ORPHAN_SECONDS = 10.0
 
 def main(
     url: str | None,
-    study: str | None,
+    studies: Sequence[str] = (),
     *,
     threads: int | None = None,
     extras: bytes | None = None,
     with_parent: bool = False,
 ) -> int:
-    """Work on a study until it is done or a signal comes; return the exit code.
+    """Work on studies until they are done or a signal comes; return the exit code.
 
     Args:
         url: the storage; None is the embedded server.
-        study: its name; None is the one unfinished study.
+        studies: their names; without any, all that are unfinished.
         threads: torch's threads; None leaves them as they are.
-        extras: `Extras.to_bytes` from this user's own process.
+        extras: what `extras.packed` made in this user's own process.
         with_parent: stop when the process that started this one is gone.
     """
     quiet()
@@ -45,11 +46,39 @@ def main(
     with StopRequest(is_ours=not with_parent) as stop:
         if with_parent:
             _stop_without_parent(stop)
-        objects = Extras.from_bytes(extras) if extras is not None else None
+        objects = unpacked(extras) if extras is not None else {}
         patience = PATIENCE_SECONDS if with_parent else 5.0
         with open_store(url, application_name=f"castpool worker {os.getpid()}", patience_seconds=patience) as store:
-            Worker(store, only_study(store, study), stop, objects).run()
+            _work(store, studies_to_serve(store, studies), stop, objects)
         return EXIT_STOPPED if stop.is_set else 0
+
+
+def _work(store: Store, studies: Sequence[StoredStudy], stop: StopRequest, extras: Mapping[str, Extras]) -> None:
+    by_ray = [own for own in studies if is_rays(own)]
+    if others := [own for own in studies if own not in by_ray]:
+        Worker(store, others, stop, extras).run()
+    for stored in by_ray:
+        from workers.ray_driver import RayDriver
+
+        RayDriver(store, stored, stop, extras.get(stored.name), gpus=torch.cuda.device_count()).run()
+
+
+def is_rays(stored: StoredStudy) -> bool:
+    """Whether Ray runs the study's trials."""
+    return stored.spec.get("backend") == "ray"
+
+
+def studies_to_serve(store: Store, names: Sequence[str]) -> list[StoredStudy]:
+    """Return the named studies, or without names all unfinished ones that any worker can serve.
+
+    Raises:
+        StudyNotFoundError: no study of that name, or none at all.
+    """
+    if names:
+        return [open_study(store, name) for name in dict.fromkeys(names)]
+    # What was made of Python objects only the Python that made it can serve.
+    open_to_all = [own for own in unfinished_studies(store) if not own.plan.get("needs")]
+    return open_to_all or [only_study(store, None)]
 
 
 def _stop_without_parent(stop: StopRequest) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -46,6 +46,14 @@ def parameter_values(own: Parameter) -> dict[str, Any]:
     )
     log = {"log": True} if getattr(own.distribution, "log", False) else {}
     return {"name": own.name, "kind": own.kind, "optuna": own.label, **extent, **log}
+
+
+def choice_lines(decisions: Sequence[Decision]) -> Iterator[str]:
+    """Return why `auto` brought in which models, and why not others; nothing where it was not written."""
+    for decision in decisions:
+        yield from _decision_lines(decision)
+    if decisions:
+        yield ""
 
 
 def as_text(planned: Planned) -> str:

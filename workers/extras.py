@@ -6,7 +6,7 @@ a database holds is ever unpickled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -29,14 +29,15 @@ class Extras:
         """Which objects a worker must have been given to work on the study."""
         return [own.name for own in fields(self) if getattr(self, own.name) is not None]
 
-    def to_bytes(self) -> bytes:
-        """Return the objects as bytes for a process of this user on this machine."""
-        data: bytes = cloudpickle.dumps(self)
-        return data
 
-    @staticmethod
-    def from_bytes(data: bytes) -> Extras:
-        """Return the objects that this user's own process sent."""
-        extras = cloudpickle.loads(data)
-        assert isinstance(extras, Extras)
-        return extras
+def packed(extras: Mapping[str, Extras]) -> bytes:
+    """Return each study's objects, by its name, as bytes for a process of this user on this machine."""
+    data: bytes = cloudpickle.dumps(dict(extras))
+    return data
+
+
+def unpacked(data: bytes) -> dict[str, Extras]:
+    """Return the objects that this user's own process sent."""
+    extras: dict[str, Extras] = cloudpickle.loads(data)
+    assert all(isinstance(own, Extras) for own in extras.values())
+    return extras

@@ -85,6 +85,14 @@ def build_model(job: Job, config: Mapping[str, Any], callbacks: list[pl.Callback
     Raises:
         InputError: neuralforecast refuses the combination of model, loss and columns.
     """
+    model = job.model.model_class(**{**model_arguments(job), **config, **changed})
+    # Not as an argument: those become hyper-parameters, which are copied and saved with the model.
+    model.trainer_kwargs["callbacks"] = [*(model.trainer_kwargs.get("callbacks") or ()), *callbacks]
+    return model
+
+
+def model_arguments(job: Job) -> dict[str, Any]:
+    """Return the arguments of a model that the study decides, which a configuration may overrule."""
     spec, extras = job.spec, job.extras
     arguments: dict[str, Any] = {
         "h": spec.horizon,
@@ -96,15 +104,10 @@ def build_model(job: Job, config: Mapping[str, Any], callbacks: list[pl.Callback
         "futr_exog_list": list(spec.futr_exog) or None,
         "stat_exog_list": _static_columns(job.series) or None,
         **TRAINER,
-        **config,
-        **changed,
     }
     if job.model.needs_n_series:
         arguments["n_series"] = job.series.n_series
-    model = job.model.model_class(**arguments)
-    # Not as an argument: those become hyper-parameters, which are copied and saved with the model.
-    model.trainer_kwargs["callbacks"] = [*(model.trainer_kwargs.get("callbacks") or ()), *callbacks]
-    return model
+    return arguments
 
 
 def _static_columns(series: Series) -> list[str]:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -15,8 +15,7 @@ from sampler_policies.errors import InputError
 
 # AirPassengersDF, as neuralforecast ships it: 144 months of one series, for which 500 steps are plenty.
 DEMO = {"name": "demo", "model": "NHITS", "horizon": 12, "max_steps": 500}
-REPEATED = ("objectives", "hist_exog", "futr_exog", "stat_exog", "space")
-NUMBERS = ("horizon", "trials", "workers", "val_size", "val_step_size", "max_steps", "val_check_steps", "seed")
+REPEATED = ("model", "objectives", "hist_exog", "futr_exog", "stat_exog", "space")
 VARIABLES = {"storage": "CASTPOOL_STORAGE"}
 
 
@@ -74,7 +73,8 @@ def _option(name: str, field: Any) -> inspect.Parameter:
         kind: Any = list[str] | None
         text += "  (may be repeated)"
     else:
-        kind = int | None if name in NUMBERS else str | None
+        is_number = {*get_args(field.annotation), field.annotation} <= {int, int | None, type(None)}
+        kind = int | None if is_number else str | None
     option = typer.Option(f"--{name.replace('_', '-')}", help=text, envvar=VARIABLES.get(name))
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
 
@@ -99,6 +99,13 @@ def spec_values(data: str | None, is_demo: bool, options: Mapping[str, Any]) -> 
         space = {**values.get("space", {}), **given.pop("space", {})}
         return {**values, **given, **({"space": space} if space else {})}
     return {"data": data, **given}
+
+
+def demo_table() -> Any:
+    """Return the AirPassengers series that neuralforecast ships."""
+    from neuralforecast.utils import AirPassengersDF
+
+    return AirPassengersDF
 
 
 def _parsed(name: str, value: Any) -> Any:

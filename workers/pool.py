@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
@@ -66,13 +66,18 @@ class _Place:
 
 
 class Pool:
-    """N workers on one study. Use as a context manager; call `tend` often."""
+    """N workers that serve the same studies. Use as a context manager; call `tend` often."""
 
     def __init__(
-        self, url: str | None, study: str, n_workers: int, extras: bytes | None = None, gpus: tuple[str, ...] = ()
+        self,
+        url: str | None,
+        studies: Sequence[str],
+        n_workers: int,
+        extras: bytes | None = None,
+        gpus: tuple[str, ...] = (),
     ) -> None:
         self.url = url
-        self.study = study
+        self.studies = tuple(studies)
         self.extras = extras
         self.gpus = gpus
         self.threads = max(1, cores() // n_workers)
@@ -149,19 +154,19 @@ class Pool:
 
     def _spawn(self, place: _Place) -> None:
         gpu = self.gpus[place.index % len(self.gpus)] if self.gpus else None
-        arguments = (self.url, self.study, self.threads, gpu, self.extras)
+        arguments = (self.url, self.studies, self.threads, gpu, self.extras)
         process = self._context.Process(target=_work, args=arguments, name=f"castpool-{place.index}")
         with _no_main_module():
             process.start()
         place.process = process
 
 
-def _work(url: str | None, study: str, threads: int, gpu: str | None, extras: bytes | None) -> None:
+def _work(url: str | None, studies: Sequence[str], threads: int, gpu: str | None, extras: bytes | None) -> None:
     from workers.entry import main
 
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    sys.exit(main(url, study, threads=threads, extras=extras, with_parent=True))
+    sys.exit(main(url, studies, threads=threads, extras=extras, with_parent=True))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from rich.console import Console, Group
@@ -24,8 +25,8 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """Say something once."""
 
-    def show(self, view: Snapshot) -> None:
-        """Show the study's present state."""
+    def show(self, views: Mapping[str, Snapshot]) -> None:
+        """Show the present state of the studies, by their names."""
 
     def __enter__(self) -> object: ...
 
@@ -47,7 +48,7 @@ class Quiet:
     def say(self, line: str) -> None:
         """Say nothing."""
 
-    def show(self, view: Snapshot) -> None:
+    def show(self, views: Mapping[str, Snapshot]) -> None:
         """Show nothing."""
 
     def __enter__(self) -> Quiet:
@@ -62,27 +63,30 @@ class Lines(Quiet):
 
     def __init__(self) -> None:
         self._clock = _Clock()
-        self._seen: set[int] = set()
+        self._seen: set[tuple[str, int]] = set()
         self._said_at = 0.0
 
     def say(self, line: str) -> None:
         """Write the line."""
         print(line, file=sys.stderr, flush=True)
 
-    def show(self, view: Snapshot) -> None:
+    def show(self, views: Mapping[str, Snapshot]) -> None:
         """Write a line for each trial that has ended since, and one on the whole now and then."""
-        self._clock.note(view)
-        for trial in view.trials:
-            if trial.state in ("RUNNING", "WAITING") or trial.number in self._seen:
-                continue
-            self._seen.add(trial.number)
-            reason = f": {trial.reason}" if trial.reason and trial.state == "FAIL" else ""
-            loss = f", loss {_loss(_shown(trial))}" if _shown(trial) is not None else ""
-            self.say(f"trial {trial.number} {_state(trial)} at step {trial.step or 0}{loss}{reason}")
-            self._said_at = 0.0
+        self._clock.note(views)
+        for name, view in views.items():
+            for trial in view.trials:
+                if trial.state in ("RUNNING", "WAITING") or (name, trial.number) in self._seen:
+                    continue
+                self._seen.add((name, trial.number))
+                reason = f": {trial.reason}" if trial.reason and trial.state == "FAIL" else ""
+                loss = f", loss {_loss(_shown(trial))}" if _shown(trial) is not None else ""
+                what = f"trial {trial.number} {_state(trial)} at step {trial.step or 0}{loss}{reason}"
+                self.say(what if len(views) == 1 else f"{name}: {what}")
+                self._said_at = 0.0
         if time.monotonic() - self._said_at >= LINE_SECONDS:
             self._said_at = time.monotonic()
-            self.say(summary(view, self._clock))
+            for line in summaries(views, self._clock):
+                self.say(line)
 
 
 class LiveTable(Quiet):
@@ -97,10 +101,10 @@ class LiveTable(Quiet):
         """Write the line above the table."""
         self._console.print(Text(line))
 
-    def show(self, view: Snapshot) -> None:
+    def show(self, views: Mapping[str, Snapshot]) -> None:
         """Draw the table."""
-        self._clock.note(view)
-        self._live.update(draw(view, self._clock), refresh=True)
+        self._clock.note(views)
+        self._live.update(draw(views, self._clock), refresh=True)
 
     def __enter__(self) -> LiveTable:
         self._live.start()
@@ -117,37 +121,50 @@ class _Clock:
         self._first: tuple[float, int] | None = None
         self.left_seconds: float | None = None
 
-    def note(self, view: Snapshot) -> None:
-        now, ended = time.monotonic(), view.counts.ended
+    def note(self, views: Mapping[str, Snapshot]) -> None:
+        now, ended = time.monotonic(), sum(own.counts.ended for own in views.values())
+        slots = sum(own.counts.slots for own in views.values())
         if self._first is None:
             self._first = (now, ended)
         since, before = self._first
         if ended > before:
-            self.left_seconds = (now - since) / (ended - before) * (view.counts.slots - ended)
+            self.left_seconds = (now - since) / (ended - before) * (slots - ended) or None
 
 
-def draw(view: Snapshot, clock: _Clock) -> Group:
-    """Return the live table for a snapshot."""
+def draw(views: Mapping[str, Snapshot], clock: _Clock) -> Group:
+    """Return the live table: the latest trials, a column for their study where there are several, and the whole."""
     table = Table(box=None, pad_edge=False)
-    for title in ("trial", "worker", "state", "step", "loss"):
-        table.add_column(title, justify="left" if title == "state" else "right")
-    running = [own for own in view.trials if own.state == "RUNNING"]
-    ended = [own for own in view.trials if own.state not in ("RUNNING", "WAITING")]
-    best = view.best
-    for trial in [*ended[-max(0, SHOWN_TRIALS - len(running)) :], *running]:
-        style = "bold green" if best is not None and trial.number == best.number else STYLES.get(_state(trial), "")
-        worker = str(trial.note["worker"]) if trial.note else ""
-        row = (str(trial.number), worker, _state(trial), str(trial.step or ""), _loss(_shown(trial)))
-        table.add_row(*row, style=style)
-    bar = ProgressBar(total=view.counts.slots, completed=view.counts.ended, width=40)
-    return Group(table, bar, Text(summary(view, clock)))
+    titles = ("trial", "worker", "state", "step", "loss")
+    for title in titles if len(views) == 1 else ("study", *titles):
+        table.add_column(title, justify="left" if title in ("study", "state") else "right")
+    for name, view in views.items():
+        running = [own for own in view.trials if own.state == "RUNNING"]
+        ended = [own for own in view.trials if own.state not in ("RUNNING", "WAITING")]
+        best = view.best
+        for trial in [*ended[-max(1, SHOWN_TRIALS // len(views) - len(running)) :], *running]:
+            style = "bold green" if best is not None and trial.number == best.number else STYLES.get(_state(trial), "")
+            worker = str(trial.note["worker"]) if trial.note else ""
+            row = (str(trial.number), worker, _state(trial), str(trial.step or ""), _loss(_shown(trial)))
+            table.add_row(*(row if len(views) == 1 else (name, *row)), style=style)
+    slots, ended_slots = (sum(getattr(own.counts, key) for own in views.values()) for key in ("slots", "ended"))
+    bar = ProgressBar(total=slots, completed=ended_slots, width=40)
+    return Group(table, bar, *(Text(line) for line in summaries(views, clock)))
 
 
 STYLES = {"running": "cyan", "pruned": "dim", "failed": "red", "diverged": "red", "handed back": "dim", "lost": "dim"}
 
 
-def summary(view: Snapshot, clock: _Clock | None = None) -> str:
-    """Return the study in one line: done, pruned, failed, best against the default, time left."""
+def summaries(views: Mapping[str, Snapshot], clock: _Clock) -> Iterator[str]:
+    """Return a line for each study, the time left behind the last."""
+    *others, last = views
+    for name in others:
+        yield f"{name}: {summary(views[name])}"
+    left = f", about {_minutes(clock.left_seconds)} left" if clock.left_seconds is not None else ""
+    yield f"{f'{last}: ' if others else ''}{summary(views[last])}{left}"
+
+
+def summary(view: Snapshot) -> str:
+    """Return the study in one line: done, pruned, failed, best against the default."""
     parts = [f"{view.counts.ended}/{view.counts.slots} trials", f"{view.ended_as('pruned')} pruned"]
     for outcome in ("diverged", "failed"):
         if number := view.ended_as(outcome):
@@ -156,10 +173,12 @@ def summary(view: Snapshot, clock: _Clock | None = None) -> str:
         parts.append(f"best {_loss(view.best.value)} (trial {view.best.number})")
     if view.default is not None:
         parts.append(f"default {_loss(view.default.value)}")
-    if clock is not None and clock.left_seconds is not None and not view.counts.is_done:
-        minutes, seconds = divmod(round(clock.left_seconds), 60)
-        parts.append(f"about {minutes}:{seconds:02d} left")
     return ", ".join(parts)
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def _state(trial: TrialView) -> str:

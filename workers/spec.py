@@ -57,6 +57,12 @@ class StudySpec(BaseModel):
     space: dict[str, Any] = Field({}, description="parameters to search otherwise: choices, {low, high, log}, a value")
     sampler: str | dict[str, Any] | None = Field(None, description="an Optuna sampler by name; chosen by policy")
     pruner: str | dict[str, Any] | None = Field(None, description="an Optuna pruner by name; chosen by policy")
+    backend: Literal["optuna", "ray"] = Field("optuna", description="what runs the trials: a pool of ours, or Ray Tune")
+    searcher: str | dict[str, Any] | None = Field(None, description="with ray, a searcher by name; chosen by policy")
+    scheduler: str | dict[str, Any] | None = Field(None, description="with ray, a scheduler by name; chosen by policy")
+    hang_seconds: int = Field(
+        600, description="with ray, seconds without a validation check after which it is started anew", ge=10
+    )
     objectives: tuple[Literal["loss", "seconds", "parameters"], ...] = Field(
         ("loss",), description="what to minimise; several can be explained, not tuned yet", min_length=1
     )
@@ -90,6 +96,8 @@ class StudySpec(BaseModel):
         """Return what the policies need to know of the user's wishes."""
         sampler, sampler_arguments = _named(self.sampler, "sampler")
         pruner, pruner_arguments = _named(self.pruner, "pruner")
+        searcher, searcher_arguments = _named(self.searcher, "searcher")
+        scheduler, scheduler_arguments = _named(self.scheduler, "scheduler")
         return Wishes(
             trials=self.trials,
             workers=workers,
@@ -103,6 +111,11 @@ class StudySpec(BaseModel):
             pruner=pruner,
             pruner_arguments=pruner_arguments,
             n_objectives=len(self.objectives),
+            backend=self.backend,
+            searcher=searcher,
+            searcher_arguments=searcher_arguments,
+            scheduler=scheduler,
+            scheduler_arguments=scheduler_arguments,
         )
 
 
@@ -126,9 +139,20 @@ def make_spec(values: Mapping[str, Any]) -> StudySpec:
         spec = StudySpec(**values)
     except ValidationError as error:
         raise _in_one_sentence(error) from None
+    _refuse_the_other_backend(spec)
     if spec.validation_size < spec.horizon:
         raise InputError("val_size", spec.val_size, f"write at least the horizon, {spec.horizon}.")
     return spec
+
+
+def _refuse_the_other_backend(spec: StudySpec) -> None:
+    if spec.backend == "ray" and spec.pruner is not None:
+        raise InputError("pruner", spec.pruner, "with --backend ray a scheduler stops trials: write --scheduler.")
+    if spec.backend == "optuna":
+        for field in ("searcher", "scheduler"):
+            if (given := getattr(spec, field)) is not None:
+                instead = {"searcher": "sampler", "scheduler": "pruner"}[field]
+                raise InputError(field, given, f"write --backend ray with it, or --{instead} instead.")
 
 
 def _in_one_sentence(error: ValidationError) -> InputError:

@@ -1,47 +1,50 @@
-"""`castpool tune`: create the study, run a pool of workers, watch, write the result."""
+"""`castpool tune`: create the studies, run a pool of workers, watch, write the result."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampler_policies.decision import in_words
 from storage import reaper, snapshot
+from storage.snapshot import Snapshot
 from storage.store import Store, open_store
 from storage.studies import StoredStudy
+from workers.lineup import Entrant, line_up
 from workers.pool import Pool, local_workers, warm_up
 from workers.progress import Progress, progress_for
 from workers.signals import StoppedError, StopRequest
-from workers.spec import StudySpec, make_spec
 
 if TYPE_CHECKING:
     import pandas as pd
     from neuralforecast.common._base_auto import BaseAuto
 
-    from workers.extras import Extras
     from workers.result import Result
+    from workers.study import Draft
 
 WATCH_SECONDS = 0.5
 
 
 def tune(
     data: str | Path | pd.DataFrame,
-    model: str | BaseAuto = "NHITS",
+    model: str | BaseAuto | Sequence[str | BaseAuto] = "NHITS",
     *,
     horizon: int | None = None,
     progress: str = "auto",
     **settings: Any,
 ) -> Result:
-    """Tune a model on a table of series with local workers, and return the fitted winner.
+    """Tune models on a table of series with local workers, and return the fitted winner.
 
     Args:
         data: columns ``unique_id``, ``ds``, ``y`` and exogenous ones; a frame, or the path of a CSV or Parquet file.
-        model: the name of an Auto model, or a configured one, whose loss, config and search_alg are respected.
+        model: the name of an Auto model, ``auto``, or a configured one, whose loss, config and search_alg are
+            respected; or several of these, each with the whole budget.
         horizon: observations to forecast; a configured model brings its own.
         progress: ``auto``, ``live``, ``lines`` or ``quiet``.
         **settings: every other field of `StudySpec`: ``freq``, ``trials``, ``workers``, ``space``, ``storage``...
@@ -51,16 +54,7 @@ def tune(
         StorageError: the storage cannot be reached, or holds another study of this name.
         StoppedError: SIGINT or SIGTERM; the same call resumes the study.
     """
-    values: dict[str, Any] = dict(settings)
-    extras: Extras | None = None
-    base_space: Mapping[str, Any] | None = None
-    if isinstance(model, str):
-        values["model"] = model
-    else:
-        from workers.auto_instance import read_auto
-
-        read = read_auto(model)
-        values, extras, base_space = {**read.values, **values}, read.extras, read.base_space
+    values: dict[str, Any] = {**settings, "model": model}
     if horizon is not None:
         values["horizon"] = horizon
     table: pd.DataFrame | None = None
@@ -70,81 +64,112 @@ def tune(
         from workers.table import read_table
 
         table = read_table(data, id_column=values.get("id_col", "unique_id"))
-    return run(make_spec(values), table, extras=extras, base_space=base_space, progress=progress)
+    return run(values, table, progress=progress)
 
 
-def run(
-    spec: StudySpec,
-    table: pd.DataFrame | None = None,
-    *,
-    extras: Extras | None = None,
-    base_space: Mapping[str, Any] | None = None,
-    progress: str = "auto",
-) -> Result:
-    """Do what `tune` promises, for a checked spec."""
+def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progress: str = "auto") -> Result:
+    """Do what `tune` promises, for the values of a spec."""
     shown = progress_for(progress)
+    lineup = line_up(values, table)
     shown.say("reading the data and loading neuralforecast")
-    n_workers = local_workers(spec.workers, spec.trials)
+    first = lineup.entrants[0].spec
+    n_workers = local_workers(first.workers, sum(own.spec.trials for own in lineup.entrants))
     warm_up(n_workers)  # imports neuralforecast on another core while this process does the same
+    from workers.extras import packed
     from workers.objective import quiet
     from workers.result import write_result
-    from workers.study import draft_study, save_study
+    from workers.study import save_study
 
     quiet()
-    draft = draft_study(spec, table, extras=extras, base_space=base_space)
-    with open_store(spec.storage, application_name="castpool tune") as store, StopRequest() as stop:
-        stored = save_study(store, draft)
-        for note in (*store.notes, *draft.job.series.notes):
+    if lineup.decisions:
+        shown.say(in_words(lineup.decisions))
+    drafts = [_draft(own, table) for own in lineup.entrants]
+    with open_store(first.storage, application_name="castpool tune") as store, StopRequest() as stop:
+        studies = [save_study(store, draft) for draft in drafts]
+        for note in store.notes:
             shown.say(note)
-        shown.say(f"study {stored.name} in {store.address}")
-        shown.say(in_words(draft.job.plan.decisions))
-        for warning in draft.job.plan.warnings:
-            shown.say(f"warning: {warning}")
-        extras_bytes = extras.to_bytes() if extras is not None and extras.names else None
-        run_pool(store, stored, n_workers, stop, shown, extras=extras_bytes)
-        out = Path(spec.out) if spec.out else Path("castpool-out") / stored.name
-        return write_result(store, stored, draft.job, out, stop, shown.say)
+        for draft, stored in zip(drafts, studies, strict=True):
+            plan = draft.job.plan
+            shown.say(f"study {stored.name} in {store.address}")
+            for note in draft.job.series.notes:
+                shown.say(note)
+            shown.say(in_words(plan.decisions))
+            for warning in plan.warnings:
+                shown.say(f"warning: {warning}")
+        extras = {own.name: draft.job.extras for own, draft in zip(studies, drafts, strict=True)}
+        has_extras = any(own.names for own in extras.values())
+        run_pool(store, studies, n_workers, stop, shown, extras=packed(extras) if has_extras else None)
+        views = [snapshot.take(store.engine, own.study_id) for own in studies]
+        winner = min(range(len(studies)), key=lambda index: _best_value(views[index]))
+        stored, job = studies[winner], drafts[winner].job
+        out = Path(first.out or "castpool-out")
+        if len(studies) > 1 or not first.out:
+            out /= stored.name
+        return write_result(store, stored, job, out, stop, shown.say)
+
+
+def _draft(entrant: Entrant, table: pd.DataFrame | None) -> Draft:
+    from workers.study import draft_study
+
+    return draft_study(entrant.spec, table, extras=entrant.extras, base_space=entrant.base_space)
+
+
+def _best_value(view: Snapshot) -> float:
+    return math.inf if view.best is None or view.best.value is None else view.best.value
 
 
 def run_pool(
     store: Store,
-    stored: StoredStudy,
+    studies: Sequence[StoredStudy],
     n_workers: int,
     stop: StopRequest,
     shown: Progress,
     *,
     extras: bytes | None = None,
 ) -> None:
-    """Run local workers until every slot has ended, and show what they do.
+    """Run local workers until every slot of the studies has ended, and show what they do.
 
     Raises:
         StoppedError: a stop was asked for before the end.
         PoolError: the workers die again and again.
     """
-    view = snapshot.take(store.engine, stored.study_id)
-    if view.counts.is_done:
+    names = [own.name for own in studies]
+
+    def look() -> dict[str, Snapshot]:
+        return {own.name: snapshot.take(store.engine, own.study_id) for own in studies}
+
+    views = look()
+    if all(view.counts.is_done for view in views.values()):
         return
     url = None if store.is_embedded else store.url.render_as_string(hide_password=False)
-    ended = view.counts.ended
-    with shown, Pool(url, stored.name, n_workers, extras, visible_gpus()) as pool:
+    ended = _ended(views)
+    gpus = visible_gpus()
+    if all(own.spec.get("backend") == "ray" for own in studies):
+        n_workers, gpus = 1, ()  # Ray starts processes of its own, and gives each a GPU
+    with shown, Pool(url, names, n_workers, extras, gpus) as pool:
         while not pool.is_finished and not stop.is_set:
             for pid in pool.tend():
-                reaper.reap_worker(store.engine, stored.study_id, socket.gethostname(), pid)
-            view = snapshot.take(store.engine, stored.study_id)
-            if view.counts.ended > ended:
-                ended = view.counts.ended
+                for own in studies:
+                    reaper.reap_worker(store.engine, own.study_id, socket.gethostname(), pid)
+            views = look()
+            if _ended(views) > ended:
+                ended = _ended(views)
                 pool.settle()
-            shown.show(view)
+            shown.show(views)
             stop.wait(WATCH_SECONDS)
         if stop.is_set:
             shown.say("stopping: each worker ends at its next validation check (again to stop at once)")
             pool.stop()
             _wait(pool)
-    view = snapshot.take(store.engine, stored.study_id)
-    shown.show(view)
-    if not view.counts.is_done:
-        left = view.counts.slots - view.counts.ended
-        raise StoppedError(f"stopped with {left} of {view.counts.slots} trials to go; the same command goes on.")
+    views = look()
+    shown.show(views)
+    slots = sum(view.counts.slots for view in views.values())
+    if (left := slots - _ended(views)) > 0:
+        raise StoppedError(f"stopped with {left} of {slots} trials to go; the same command goes on.")
+
+
+def _ended(views: Mapping[str, Snapshot]) -> int:
+    return sum(view.counts.ended for view in views.values())
 
 
 def visible_gpus() -> tuple[str, ...]:

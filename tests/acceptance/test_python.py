@@ -86,7 +86,7 @@ def test_a_configured_auto_model_is_respected(tmp_path: Path, database: str) -> 
     study = optuna.load_study(study_name=str(values["study"]), storage=database)
     assert {"num_layers", "width"} <= set(study.trials[0].params)
     # Nobody else can work on it: what the user wrote in Python is not in the storage, and nothing there is unpickled.
-    code = f"from workers.entry import main; main({database!r}, {values['study']!r})"
+    code = f"from workers.entry import main; main({database!r}, [{values['study']!r}])"
     study_row = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert "run the same Python again" in study_row.stderr
 

@@ -24,7 +24,7 @@ Make = Callable[..., Draft]
 
 def work(store: Store, draft: Draft, stop: StopRequest | None = None) -> optuna.Study:
     stored = save_study(store, draft)
-    Worker(store, stored, stop or StopRequest(), draft.job.extras).run()
+    Worker(store, [stored], stop or StopRequest(), {stored.name: draft.job.extras}).run()
     return optuna.load_study(study_name=stored.name, storage=store.trials)
 
 
@@ -89,4 +89,4 @@ def test_a_stop_before_the_first_slot_counts(store: Store, draft: Make) -> None:
 def test_a_study_made_of_python_objects_is_refused_to_a_worker_without_them(store: Store, draft: Make) -> None:
     stored = save_study(store, draft(extras=Extras(config=lambda trial: {"input_size": 8, "hidden_size": 8})))
     with pytest.raises(InputError, match="run the same Python again"):
-        Worker(store, stored, StopRequest())
+        Worker(store, [stored], StopRequest())

@@ -11,7 +11,10 @@ import pytest
 from workers.spec import StudySpec
 
 HEAVY = ("torch", "neuralforecast", "optuna", "pandas", "sqlalchemy", "pydantic", "rich")
-COMMANDS = ("tune", "create", "explain", "models", "worker", "pool", "status", "best", "forecast", "dashboard")
+COMMANDS = (
+    *("tune", "create", "explain", "models", "worker", "pool", "status", "best", "leaderboard"),
+    *("forecast", "dashboard"),
+)
 
 
 def castpool(*arguments: str, **environment: str) -> str:

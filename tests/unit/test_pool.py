@@ -34,7 +34,7 @@ def tend_until(pool: Pool, condition: Callable[[], bool], timeout_seconds: float
 
 def test_workers_that_end_their_work_are_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "_work", leave)
-    with Pool(None, "study", 2) as pool:
+    with Pool(None, ["study"], 2) as pool:
         assert tend_until(pool, lambda: pool.is_finished) == []
     assert pool.processes == []
 
@@ -42,7 +42,7 @@ def test_workers_that_end_their_work_are_not_replaced(monkeypatch: pytest.Monkey
 def test_a_worker_that_dies_is_replaced_and_a_crash_loop_ends_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "_work", die)
     monkeypatch.setattr(pool_module, "RESPAWN_SECONDS", 0.01)
-    with Pool(None, "study", 1) as pool:
+    with Pool(None, ["study"], 1) as pool:
         with pytest.raises(PoolError, match="exit code -9"):
             tend_until(pool, lambda: False)
         assert pool._places[0].deaths == MOST_DEATHS_IN_A_ROW
@@ -51,7 +51,7 @@ def test_a_worker_that_dies_is_replaced_and_a_crash_loop_ends_the_pool(monkeypat
 def test_deaths_are_forgotten_when_work_has_ended_since(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "_work", die)
     monkeypatch.setattr(pool_module, "RESPAWN_SECONDS", 0.01)
-    with Pool(None, "study", 1) as pool:
+    with Pool(None, ["study"], 1) as pool:
         dead: list[int] = []
         while len(dead) < MOST_DEATHS_IN_A_ROW + 2:
             dead += tend_until(pool, lambda: pool._places[0].deaths > 0)
@@ -60,9 +60,9 @@ def test_deaths_are_forgotten_when_work_has_ended_since(monkeypatch: pytest.Monk
 
 
 def test_cores_are_shared() -> None:
-    assert Pool(None, "study", cores()).threads == 1
-    assert Pool(None, "study", 1).threads == cores()
-    assert Pool(None, "study", 10 * cores()).threads == 1
+    assert Pool(None, ["study"], cores()).threads == 1
+    assert Pool(None, ["study"], 1).threads == cores()
+    assert Pool(None, ["study"], 10 * cores()).threads == 1
 
 
 def test_starting_workers_leaves_the_main_module_as_it_was() -> None:

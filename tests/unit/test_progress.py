@@ -10,7 +10,7 @@ from rich.console import Console
 
 from storage.slots import SlotCounts
 from storage.snapshot import Snapshot, TrialView
-from workers.progress import Lines, LiveTable, Quiet, progress_for, summary
+from workers.progress import Lines, LiveTable, Quiet, progress_for, summaries, summary
 
 
 def trial(number: int, state: str, **values: Any) -> TrialView:
@@ -48,8 +48,8 @@ def test_the_summary_counts_slots_and_compares_with_the_default() -> None:
 
 def test_each_ended_trial_gets_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines()
-    lines.show(VIEW)
-    lines.show(VIEW)
+    lines.show({"study": VIEW})
+    lines.show({"study": VIEW})
     err = capsys.readouterr().err
     assert err.count("trial 0 complete at step 500, loss 12\n") == 1
     assert err.count("trial 1 pruned at step 100, loss 40\n") == 1
@@ -62,7 +62,7 @@ def test_the_table_shows_running_trials_states_and_the_whole() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     with LiveTable(console) as table:
         table.say("study demo")
-        table.show(VIEW)
+        table.show({"study": VIEW})
     assert isinstance(console.file, io.StringIO)
     drawn = console.file.getvalue()
     for word in ("study demo", "running", "complete", "pruned", "failed", "4/6 trials", "9.5"):
@@ -73,11 +73,26 @@ def test_time_left_is_judged_by_what_ended_while_watching(monkeypatch: pytest.Mo
     now = 0.0
     monkeypatch.setattr("workers.progress.time.monotonic", lambda: now)
     lines = Lines()
-    lines.show(Snapshot(SlotCounts(6, 1, 1), ()))
+    lines.show({"study": Snapshot(SlotCounts(6, 1, 1), ())})
     now = 60.0
-    view = Snapshot(SlotCounts(6, 3, 1), ())
-    lines._clock.note(view)
-    assert "about 1:30 left" in summary(view, lines._clock)
+    views = {"study": Snapshot(SlotCounts(6, 3, 1), ())}
+    lines._clock.note(views)
+    assert list(summaries(views, lines._clock)) == ["3/6 trials, 0 pruned, about 1:30 left"]
+
+
+def test_several_studies_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    views = {"a-NHITS-h12": VIEW, "a-MLP-h12": Snapshot(SlotCounts(6, 1, 0), (trial(0, "COMPLETE", value=11.0),))}
+    Lines().show(views)
+    err = capsys.readouterr().err
+    assert "a-NHITS-h12: trial 2 complete" in err
+    assert "a-MLP-h12: trial 0 complete at step 0, loss 11\n" in err
+    assert "a-MLP-h12: 1/6 trials, 0 pruned, best 11 (trial 0), default 11\n" in err
+    console = Console(file=io.StringIO(), width=100)
+    with LiveTable(console) as table:
+        table.show(views)
+    assert isinstance(console.file, io.StringIO)
+    drawn = console.file.getvalue()
+    assert drawn.index("study") < drawn.index("a-NHITS-h12") < drawn.index("a-MLP-h12")
 
 
 def test_where_nobody_looks_nothing_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,5 +100,5 @@ def test_where_nobody_looks_nothing_is_drawn(capsys: pytest.CaptureFixture[str])
     assert isinstance(progress_for("live"), LiveTable)
     with Quiet() as quiet:
         quiet.say("a word")
-        quiet.show(VIEW)
+        quiet.show({"study": VIEW})
     assert capsys.readouterr() == ("", "")

@@ -134,7 +134,7 @@ def test_an_unknown_pruner_is_refused(given: str, sentence: str) -> None:
 def test_arguments_that_the_pruner_does_not_take_are_refused(given: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         choose_pruner(budget(), given, arguments)
-    assert str(caught.value).startswith(f"pruner: got {given}Pruner with {arguments}; Optuna refuses it: ")
+    assert str(caught.value).startswith(f"pruner: got {given}Pruner with {arguments}; it is refused: ")
 
 
 @pytest.mark.parametrize(

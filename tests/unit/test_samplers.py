@@ -179,7 +179,7 @@ def test_arguments_that_the_sampler_does_not_take_are_refused(
     with pytest.raises(InputError) as caught:
         choose_sampler(SPACE, budget(), given, arguments)
     assert str(caught.value).startswith(sentence)
-    assert "Optuna refuses it: " in str(caught.value)
+    assert "it is refused: " in str(caught.value)
 
 
 @pytest.mark.parametrize("seed", [-1, "1", 1.5, True])

@@ -1,0 +1,197 @@
+"""A worker's desk at one study: what it needs there, and how it fills one of the study's slots."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from sampler_policies.errors import InputError
+from sampler_policies.plan import Plan
+from sampler_policies.pruners import build_pruner
+from sampler_policies.sampler_builder import build_sampler, sampler_name
+from storage import datasets, reaper, roster, slots
+from storage.errors import LeaseLostError
+from storage.slots import Claim, SlotCounts
+from storage.store import Store
+from storage.studies import StoredStudy
+from storage.trials import begin_trial
+from workers.extras import Extras
+from workers.heartbeat import Heartbeat
+from workers.objective import Job, Trained, train
+from workers.series import Series
+from workers.signals import StopRequest
+from workers.spec import StudySpec, make_spec
+from workers.validation_hook import Ending
+
+log = logging.getLogger("castpool.worker")
+
+
+class Desk:
+    """Where one worker process works on one study. Use as a context manager: who sits there is in the roster.
+
+    Raises:
+        InputError: the study needs Python objects that this worker was not given.
+    """
+
+    def __init__(self, store: Store, stored: StoredStudy, stop: StopRequest, extras: Extras | None = None) -> None:
+        self.store = store
+        self.stored = stored
+        self.stop = stop
+        self.job = load_job(store, stored, extras)
+        self.host, self.pid = socket.gethostname(), os.getpid()
+
+    def __enter__(self) -> Desk:
+        self.worker_id = roster.join(self.store.engine, self.stored.study_id, self.host, self.pid)
+        self.study = self._load_study()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        roster.leave(self.store.engine, self.worker_id)
+
+    def counts(self) -> SlotCounts:
+        """Return how far the study's budget is spent."""
+        return slots.count(self.store.engine, self.stored.study_id)
+
+    def beat(self) -> None:
+        """Say that somebody sits here, between slots."""
+        roster.beat(self.store.engine, self.worker_id)
+
+    def claim(self) -> Claim | None:
+        """Take the study's next open slot, after those of the dead have been opened."""
+        reaper.reap(self.store.engine, self.stored.study_id)
+        return slots.claim(self.store.engine, self.stored.study_id, self.worker_id)
+
+    def begin(self, claim: Claim, params: Mapping[str, Any] | None = None) -> optuna.Trial:
+        """Start the trial of a claimed slot.
+
+        Args:
+            claim: the slot.
+            params: stored parameters that somebody else has chosen; by default the slot's own, or the sampler's.
+
+        Raises:
+            LeaseLostError: the slot has passed on meanwhile.
+        """
+        who = {"worker": self.worker_id, "host": self.host, "pid": self.pid}
+        trial = begin_trial(self.study, claim, who, params)
+        slots.attach(self.store.engine, claim, trial._trial_id)
+        return trial
+
+    def fill(self, claim: Claim) -> None:
+        """Train the trial of a claimed slot, and tell how it ended."""
+        try:
+            trial = self.begin(claim)
+            trial.set_user_attr("sampler", sampled_by(self.study, trial, claim))
+            with Heartbeat(self.store, claim, trial._trial_id) as heartbeat:
+                trained = self._train(trial, claim, heartbeat)
+            self.tell(trial, claim, trained)
+        except (LeaseLostError, UpdateFinishedTrialError) as error:
+            # Whoever took the slot has ended this attempt; nothing of it may be written any more.
+            log.warning("%s", error)
+
+    def tell(self, trial: optuna.Trial, claim: Claim, trained: Trained) -> None:
+        """Write down how a trial ended, and end its slot or hand it back.
+
+        Raises:
+            LeaseLostError: the slot is somebody else's now.
+            UpdateFinishedTrialError: somebody has ended the trial.
+        """
+        ending, engine = trained.ending, self.store.engine
+        if ending.outcome == "lost":
+            raise LeaseLostError(f"slot {claim.slot}, attempt {claim.attempt}: {ending.reason}")
+        # The fence: from here on the lease outlasts what follows, unless the server is away for longer than a lease.
+        # Then the reaper has ended the trial, telling changes nothing, and ending the slot says that it is lost.
+        slots.beat(engine, claim)
+        _note(trial, trained)
+        if ending.outcome == "complete":
+            self.study.tell(trial, trained.value, skip_if_finished=True)
+        elif ending.outcome in ("pruned", "diverged"):
+            # A diverged trial is told as pruned: samplers learn from it that this was a bad place.
+            self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+        else:
+            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        if ending.outcome == "stopped":
+            slots.hand_back(engine, claim)
+        else:
+            slots.finish(engine, claim, ending.outcome)
+
+    def _load_study(self) -> optuna.Study:
+        plan, extras = self.job.plan, self.job.extras
+        # Workers must not draw the same points: the number is new for every worker that ever joins.
+        seed = self.job.spec.seed * 1_000_003 + self.worker_id
+        search_space = plan.space.distributions if plan.space is not None else None
+        return optuna.load_study(
+            study_name=self.stored.name,
+            storage=self.store.trials,
+            sampler=extras.sampler or build_sampler(plan.decision("sampler"), seed, search_space),
+            pruner=extras.pruner or build_pruner(plan.decision("pruner")),
+        )
+
+    def _train(self, trial: optuna.Trial, claim: Claim, heartbeat: Heartbeat) -> Trained:
+        def interruption() -> Ending | None:
+            if heartbeat.is_lost:
+                return Ending("lost", "the lease has passed on")
+            if self.stop.is_set:
+                return Ending("stopped", "handed back: the worker was asked to stop")
+            return None
+
+        try:
+            # The defaults are the yardstick of the study, so nobody stops them early.
+            return train(self.job, trial, is_prunable=claim.slot != 0, interruption=interruption)
+        except UpdateFinishedTrialError:
+            raise  # somebody else has ended this attempt: not a failure of the training
+        except optuna.TrialPruned as error:
+            return Trained(Ending("pruned", str(error)), math.inf, 0, {}, 0.0)
+        except Exception as error:
+            log.warning("trial %d failed", trial.number, exc_info=True)
+            reason = f"{type(error).__name__}: {str(error).strip()[:500]}"
+            return Trained(Ending("failed", reason), math.inf, 0, {}, 0.0)
+
+
+def _note(trial: optuna.Trial, trained: Trained) -> None:
+    trial.set_user_attr("training_seconds", round(trained.seconds, 3))
+    if trained.ending.reason:
+        trial.set_user_attr("reason", trained.ending.reason)
+    if trained.config:
+        trial.set_user_attr("config", json.loads(json.dumps(dict(trained.config), default=repr)))
+    if trained.best_step:
+        trial.set_user_attr("best_step", trained.best_step)
+
+
+def sampled_by(study: optuna.Study, trial: optuna.Trial, claim: Claim) -> str:
+    """Return who chose the trial's parameters."""
+    if claim.retry_of is not None:
+        before = study._storage.get_trial(claim.retry_of)
+        return str(before.user_attrs.get("sampler", "unknown"))
+    if claim.params:
+        return "the model's defaults"
+    if "fixed_params" in trial._cached_frozen_trial.system_attrs:
+        return "enqueued"
+    return sampler_name(study, trial._cached_frozen_trial)
+
+
+def load_job(store: Store, stored: StoredStudy, extras: Extras | None = None) -> Job:
+    """Rebuild the study's job from the storage.
+
+    Raises:
+        InputError: the study needs Python objects that this worker was not given.
+    """
+    extras = extras or Extras()
+    missing = sorted(set(stored.plan.get("needs", ())) - set(extras.names))
+    if missing:
+        raise InputError(
+            "study",
+            f"{stored.name!r}, made in Python with a {' and a '.join(missing)} of its own",
+            "run the same Python again to go on with it.",
+        )
+    spec: StudySpec = make_spec(stored.spec)
+    series = Series.from_parquet(datasets.get(store.engine, stored.dataset))
+    return Job.make(spec, Plan.from_json(stored.plan), series, extras)

@@ -1,0 +1,230 @@
+"""Running a study through Ray Tune: NeuralForecast's own trainable and `RayOptions`, castpool's slots and policies."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import ray
+from neuralforecast.common._base_auto import BaseAuto, RayOptions
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+from sampler_policies.domains import to_ray
+from sampler_policies.ray_search import build_scheduler, build_searcher
+from storage.store import Store
+from storage.studies import StoredStudy
+from workers.desk import Desk
+from workers.extras import Extras
+from workers.objective import Job, model_arguments
+from workers.pool import cores, local_workers
+from workers.ray_search import METRIC, StudySearch
+from workers.signals import EXIT_STOPPED, StopRequest
+
+log = logging.getLogger("castpool.ray")
+
+IDLE_SECONDS = 1.0
+QUIET = 0
+# Ray puts sockets deep into its folder, and the path of a socket has an end.
+TEMPORARY = "/tmp" if os.path.isdir("/tmp") else None
+EXIT_HUNG = 75
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a stop is asked for through `StopWhenAsked`
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+class StudyAuto(BaseAuto):  # type: ignore[misc]  # neuralforecast ships no types
+    """NeuralForecast's Auto model, whose trials say themselves why they failed."""
+
+    def _train_tune(self, config_step: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        try:
+            super()._train_tune(config_step, *arguments, **named)
+        except Exception as error:
+            tune.report({METRIC: math.inf, "reason": f"{type(error).__name__}: {str(error).strip()[:500]}"})
+
+
+class StopWhenAsked(tune.Stopper):
+    """Ends a run when somebody asks this process to."""
+
+    def __init__(self, stop: StopRequest | None = None) -> None:
+        self._stop = stop
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return no request: Ray's processes are stopped by this one."""
+        return {"_stop": None}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return whether to stop this trial."""
+        return self.stop_all()
+
+    def stop_all(self) -> bool:
+        """Return whether to stop all trials."""
+        return self._stop is not None and self._stop.is_set
+
+
+class RayDriver:
+    """The one worker of a study whose trials Ray runs.
+
+    Args:
+        store: where the study is.
+        stored: the study.
+        stop: the request to end early.
+        extras: Python objects that the study needs.
+        gpus: how many GPUs Ray may use; each trial gets one.
+    """
+
+    def __init__(
+        self, store: Store, stored: StoredStudy, stop: StopRequest, extras: Extras | None = None, gpus: int = 0
+    ) -> None:
+        self.stop = stop
+        self.desk = Desk(store, stored, stop, extras)
+        self.gpus = gpus
+        self.at_once = gpus or local_workers(self.desk.job.spec.workers, self.desk.job.spec.trials)
+
+    def run(self) -> None:
+        """Run trials until every slot has ended or a stop is asked for."""
+        folder = tempfile.mkdtemp(prefix="castpool-ray-", dir=TEMPORARY)
+        try:
+            with self.desk:
+                while not self.stop.is_set and not (counts := self.desk.counts()).is_done:
+                    if counts.open:
+                        self._run_open(counts.open, folder)
+                    else:
+                        self.desk.beat()
+                        self.stop.wait(IDLE_SECONDS)
+        finally:
+            if ray.is_initialized():
+                ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run_open(self, trials: int, folder: str) -> None:
+        start_ray(folder, self.at_once, self.gpus)
+        job, decision = self.desk.job, self.desk.job.plan.decision("searcher")
+        assert job.plan.space is not None
+        inner = build_searcher(decision, job.plan.space, job.spec.seed)
+        search = StudySearch(self.desk, self.stop, self.at_once, inner, kept_state(self.desk.stored))
+        scheduler = sparing(build_scheduler(job.plan.decision("scheduler"), job.plan.space), search)
+        run_config = tune.RunConfig(storage_path=folder, verbose=QUIET, stop=StopWhenAsked(self.stop))
+        options = RayOptions(
+            run_config=run_config, scheduler=scheduler, cpus=max(1, cores() // self.at_once), gpus=min(1, self.gpus)
+        )
+        watchdog = Watchdog(search, job.spec.hang_seconds)
+        try:
+            with watchdog:
+                tune_with_ray(job, search, trials, options)
+        finally:
+            search.hand_back()
+
+
+def tune_with_ray(job: Job, search: Any, trials: int, options: RayOptions) -> Any:
+    """Run trials of a job through neuralforecast's Auto model on Ray, and return Ray's results."""
+    auto = auto_model(job, trials, options)
+    # Not `fit`: it would copy the searcher, and train the winner once more where `castpool tune` does that itself.
+    return auto._tune_model(
+        cls_model=auto.cls_model,
+        dataset=job.dataset,
+        val_size=job.spec.validation_size,
+        test_size=0,
+        cpus=auto.cpus,
+        gpus=auto.gpus,
+        verbose=QUIET,
+        num_samples=trials,
+        search_alg=search,
+        config=auto.config,
+        time_budget=None,
+    )
+
+
+def auto_model(job: Job, trials: int, options: RayOptions) -> StudyAuto:
+    """Return neuralforecast's Auto model for the Ray back-end, with the study's space as Ray domains."""
+    space = job.plan.space
+    assert space is not None
+    domains = {own.name: domain for own in space.parameters if (domain := to_ray(own)) is not None}
+    arguments = model_arguments(job)
+    loss, valid_loss, horizon = (arguments.pop(name) for name in ("loss", "valid_loss", "h"))
+    return StudyAuto(
+        cls_model=job.model.model_class,
+        h=horizon,
+        loss=loss,
+        valid_loss=valid_loss,
+        config={**arguments, **space.constants, **domains},
+        search_alg=BasicVariantGenerator(),  # in name only: the searcher is passed to Ray itself, and never pickled
+        num_samples=trials,
+        backend="ray",
+        ray_options=options,
+    )
+
+
+def start_ray(folder: str, cpus: int, gpus: int) -> None:
+    """Start Ray on this machine, quietly, for so many trials at once; once a process. Its files go to ``folder``."""
+    if ray.is_initialized():
+        return
+    os.environ.update(ENVIRONMENT)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    ray.init(
+        _temp_dir=folder,
+        num_cpus=max(cpus, cores()),
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=False,
+    )
+
+
+def sparing(scheduler: TrialScheduler, search: StudySearch) -> TrialScheduler:
+    """Return the scheduler, which from now on stops no trial of the model's defaults: they are the yardstick."""
+    judge = scheduler.on_trial_result
+
+    def judged(controller: Any, trial: Any, result: dict[str, Any]) -> Any:
+        decision = judge(controller, trial, result)
+        return TrialScheduler.CONTINUE if search.is_default(trial.trial_id) else decision
+
+    scheduler.on_trial_result = judged  # type: ignore[method-assign, assignment]
+    return scheduler
+
+
+def kept_state(stored: StoredStudy) -> Path:
+    """Return where a searcher that is not the study's own keeps its state on this machine."""
+    return platformdirs.user_state_path("castpool") / "ray" / f"{stored.study_id}-{stored.name}.pkl"
+
+
+class Watchdog:
+    """Ends this process when Ray has said nothing for too long; the pool starts another, which goes on.
+
+    Ray has been seen to wait for ever for resources that it holds itself (Nixtla/neuralforecast#451, #760).
+    """
+
+    def __init__(self, search: StudySearch, hang_seconds: float) -> None:
+        self._search = search
+        self._hang_seconds = hang_seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Watchdog:
+        self._search.heard_at = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(1.0):
+            silent = time.monotonic() - self._search.heard_at
+            if silent > self._hang_seconds:
+                log.warning("Ray has said nothing for %.0f s; it is started anew", silent)
+                os._exit(EXIT_STOPPED if self._search.stop.is_set else EXIT_HUNG)
