@@ -94,16 +94,17 @@ def entry(name: str) -> ModelEntry:
     """Return the model of that name, with or without ``Auto``, in any case.
 
     Raises:
-        InputError: no such model, or one without a search space of its own.
+        InputError: no such model, or HINT, which wraps another.
     """
     import neuralforecast.auto as auto
 
     found = find_name(name, names())
     if found is None:
         if {name.lower(), f"auto{name.lower()}"} & {own.lower() for own in auto.__all__ if own.startswith("Auto")}:
-            raise InputError(
-                "model", repr(name), f"it has no search space of its own; write one of {', '.join(names())}."
+            remedy = (
+                "it reconciles another model's forecasts: write that model, and --hierarchy with the summing matrix."
             )
+            raise InputError("model", repr(name), remedy)
         raise InputError("model", repr(name), did_you_mean(name, names()))
     return _read(found)
 

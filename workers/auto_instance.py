@@ -36,14 +36,17 @@ def read_auto(model: BaseAuto) -> AutoReading:
     """
     if not isinstance(model, BaseAuto):
         raise InputError("model", type(model).__name__, "write the name of an Auto model, or pass an Auto instance.")
-    name = type(model).__name__
+    name = f"Auto{model.cls_model.__name__}" if hasattr(model, "S") else type(model).__name__
     loss, valid_loss = describe_loss(model.loss), describe_loss(model.valid_loss)
     sampler = model.search_alg if isinstance(model.search_alg, optuna.samplers.BaseSampler) else None
     values: dict[str, Any] = {"model": name, "horizon": int(model.h), "trials": int(model.num_samples)}
     values["loss"] = loss or type(model.loss).__name__
     if model.valid_loss is not model.loss:
         values["valid_loss"] = valid_loss or type(model.valid_loss).__name__
-    config, function = _configuration(model)
+    if hasattr(model, "S"):  # AutoHINT: its model is tuned, and its reconciliation a setting
+        values["hierarchy"] = tuple(map(tuple, model.S.tolist()))
+        values |= _reconciliation(model)
+    config, function = _configuration(model, name)
     extras = Extras(
         loss=model.loss if loss is None else None,
         valid_loss=model.valid_loss if valid_loss is None else None,
@@ -53,16 +56,22 @@ def read_auto(model: BaseAuto) -> AutoReading:
     return AutoReading(values, config, extras)
 
 
-def _configuration(model: BaseAuto) -> tuple[Mapping[str, Any] | None, Callable[..., dict[str, Any]] | None]:
+def _reconciliation(model: BaseAuto) -> dict[str, str]:
+    given = model.config["reconciliation"]
+    named = given if isinstance(given, str) else next(iter(given.categories))
+    return {"reconciliation": named}
+
+
+def _configuration(model: BaseAuto, name: str) -> tuple[Mapping[str, Any] | None, Callable[..., dict[str, Any]] | None]:
     """Return the configuration as Ray domains, or as a function; both None where it is the class's own."""
     config = model.config
     if callable(config):
         config = _ray_origin(config)
         if config is None:
             return None, model.config
-    config = {key: value for key, value in config.items() if key not in DECIDED_ELSEWHERE}
+    config = {key: value for key, value in config.items() if key not in (*DECIDED_ELSEWHERE, "reconciliation")}
     n_series = getattr(model, "n_series", None) or model.hparams.get("n_series") or 1
-    own = entry(type(model).__name__).default_space(int(model.h), int(n_series))
+    own = entry(name).default_space(int(model.h), int(n_series))
     return (None, None) if from_ray(config) == own else (config, None)
 
 

@@ -194,7 +194,7 @@ def best(study: Study = None, storage: Storage = None, as_json: Json = False) ->
 
 @app.command()
 def leaderboard(storage: Storage = None, as_json: Json = False) -> None:
-    """Compare the studies that can be compared: same data, horizon, loss and validation."""
+    """Compare studies of the same data, horizon and loss."""
     with sentences():
         from storage.store import open_store
         from workers.leaderboard import as_text, as_values, read_leaderboard

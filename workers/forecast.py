@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
-from neuralforecast import NeuralForecast
 
 from sampler_policies.errors import InputError
 from workers.columns import Columns
 from workers.exogenous import Exogenous
+from workers.hierarchy import load_fitted
 from workers.result import MODEL_FOLDER
 from workers.series import prepare
 from workers.table import read_table
@@ -29,8 +30,8 @@ def forecast_again(folder: Path, data: str | None = None, futr_data: str | None 
     saved = folder / MODEL_FOLDER if (folder / MODEL_FOLDER).is_dir() else folder
     if not (saved / "configuration.json").is_file():
         raise InputError("result", folder, "write the folder that castpool tune printed, with 'model' in it.")
-    fitted = NeuralForecast.load(str(saved))
-    model = fitted.models[0]
+    fitted = load_fitted(saved, _reconciliation(saved.parent))
+    model = getattr(fitted.models[0], "model", fitted.models[0])
     futr = tuple(model.futr_exog_list)
     if futr and futr_data is None:
         raise InputError("futr_data", "nothing", f"the model needs {', '.join(futr)}: write --futr-data with a file.")
@@ -50,3 +51,12 @@ def forecast_again(folder: Path, data: str | None = None, futr_data: str | None 
     )
     later: pd.DataFrame = fitted.predict(df=series.frame, static_df=series.static, futr_df=series.futr)
     return later
+
+
+def _reconciliation(folder: Path) -> str | None:
+    try:
+        kept = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    name: str | None = kept.get("reconciliation")
+    return name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from sampler_policies.facts import DataFacts
 from sampler_policies.plan import Plan, make_plan, smallest_input
 from workers.columns import Columns
 from workers.exogenous import Exogenous
+from workers.hierarchy import read_hierarchy
 from workers.pool import local_workers
 from workers.series import Series, prepare
 from workers.spec import StudySpec
@@ -64,6 +65,8 @@ def plan_study(
         short_series=spec.short_series,
     )
     _refuse_series_that_do_not_go_together(model, series)
+    if spec.hierarchy is not None:
+        series = replace(series, hierarchy=read_hierarchy(spec.hierarchy, list(series.lengths.index)))
     data = data_facts(spec, series)
     return Planned(spec, model, series, data, make_plan(model, data, wishes, space_is_function=space_is_function))
 

@@ -26,6 +26,7 @@ from storage import snapshot
 from storage.snapshot import Snapshot
 from storage.store import Store
 from storage.studies import StoredStudy
+from workers.hierarchy import load_fitted, reconciled, save_fitted
 from workers.objective import Job, build_model
 from workers.report import render_report
 from workers.signals import StoppedError, StopRequest
@@ -35,7 +36,10 @@ MODEL_FOLDER = "model"
 SAY_SECONDS = 10.0
 FILES = (MODEL_FOLDER, "forecast.csv", "best.json", "trials.csv", "report.html")
 # Two results with these in common are the same model, trained and reported on the same trials.
-WINNER = ("study", "model", "horizon", "loss", "trial", "step", "params", "config", "trials", "versions", "data")
+WINNER = (
+    *("study", "model", "horizon", "loss", "reconciliation", "trial", "step", "params", "config"),
+    *("trials", "versions", "data"),
+)
 
 
 class NoResultError(RuntimeError):
@@ -93,7 +97,7 @@ def write_result(
     best = describe_best(study, stored, job, view)
     trials = trials_table(study)
     if _holds(out, best):
-        fitted = NeuralForecast.load(str(out / MODEL_FOLDER))
+        fitted = load_fitted(out / MODEL_FOLDER, best["reconciliation"])
         return Result(fitted, fitted.predict(futr_df=job.series.futr), best, trials, out)
     say("fitting the best configuration on all data")
     fitted = fit_best(job, study.trials[best["trial"]], stop, say)
@@ -104,7 +108,7 @@ def write_result(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         fresh = Path(folder) / out.name
-        fitted.save(str(fresh / MODEL_FOLDER), save_dataset=True, overwrite=True)
+        save_fitted(fitted, fresh / MODEL_FOLDER, job.series.hierarchy)
         (fresh / "best.json").write_text(json.dumps(best, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         forecast.to_csv(fresh / "forecast.csv", index=False)
         trials.to_csv(fresh / "trials.csv", index=False)
@@ -130,14 +134,21 @@ def fit_best(
     step = int(trial.user_attrs["best_step"])
     max_steps = int(config.get("max_steps", job.plan.max_steps))
     model = build_model(job, config, [], val_check_steps=max_steps)
+    if job.series.hierarchy is not None:
+        model = reconciled(model, job.series.hierarchy, job.spec.reconciliation)
     fitted = NeuralForecast(models=[model], freq=job.series.freq)
-    callbacks = fitted.models[0].trainer_kwargs["callbacks"]
+    callbacks = _inner(fitted.models[0]).trainer_kwargs["callbacks"]
     callbacks.append(stop_at := StopAt(step, stop, say))
     with contextlib.suppress(SIGTERMException):  # Lightning's way out at a SIGTERM, which `stop` has seen too
         fitted.fit(job.series.frame, static_df=job.series.static)
     # An ordinary model from here on: nothing of ours may stop a later fit.
     callbacks.remove(stop_at)
     return fitted
+
+
+def _inner(model: Any) -> Any:
+    """Return the model that is trained: the one inside of HINT, or itself."""
+    return getattr(model, "model", model) if type(model).__name__ == "HINT" else model
 
 
 def configuration_of(job: Job, trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
@@ -165,6 +176,7 @@ def describe_best(study: optuna.Study, stored: StoredStudy, job: Job, view: Snap
         "model": job.model.name,
         "horizon": job.spec.horizon,
         "loss": job.spec.loss,
+        "reconciliation": job.spec.reconciliation if job.series.hierarchy is not None else None,
         "value": view.best.value,
         "default_value": default,
         "trial": trial.number,

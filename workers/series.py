@@ -6,7 +6,7 @@ import base64
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ class Series:
     ``freq``: pandas alias, or the integer step where ``ds`` is int64.
     ``futr``: ``unique_id``, ``ds`` and the future exogenous columns for the horizon after each series, where given.
     ``notes``: what was changed or inferred, in words.
+    ``hierarchy``: a row for each series in the order of ``frame`` (the index), a column for each bottom series, where
+    the series add up (`workers.hierarchy`).
     """
 
     frame: pd.DataFrame
@@ -42,6 +44,7 @@ class Series:
     freq: str | int
     futr: pd.DataFrame | None
     notes: tuple[str, ...] = ()
+    hierarchy: pd.DataFrame | None = None
 
     @cached_property
     def lengths(self) -> pd.Series[int]:
@@ -58,11 +61,13 @@ class Series:
 
         Equal data gives equal bytes, in whatever order its rows came; notes tell how it came, so they stay out.
         """
-        rest = {
+        rest: dict[str, Any] = {
             "freq": self.freq,
             "static": None if self.static is None else base64.b64encode(_to_parquet(self.static)).decode(),
             "futr": None if self.futr is None else base64.b64encode(_to_parquet(self.futr)).decode(),
         }
+        if self.hierarchy is not None:
+            rest["hierarchy"] = self.hierarchy.to_dict("split")
         return _to_parquet(self.frame, {_METADATA_KEY: json.dumps(rest).encode()})
 
     @classmethod
@@ -76,7 +81,8 @@ class Series:
             None if rest[part] is None else _from_parquet(base64.b64decode(rest[part]))[0]
             for part in ("static", "futr")
         )
-        return cls(frame, static, rest["freq"], futr)
+        hierarchy = pd.DataFrame(**rest["hierarchy"]) if "hierarchy" in rest else None
+        return cls(frame, static, rest["freq"], futr, hierarchy=hierarchy)
 
 
 def prepare(

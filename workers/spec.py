@@ -73,6 +73,12 @@ class StudySpec(BaseModel):
     futr_exog: tuple[str, ...] = Field((), description="columns known for the horizon too")
     stat_exog: tuple[str, ...] = Field((), description="columns that are constant within a series")
     futr_data: str | None = Field(None, description="file with the future columns' values for the horizon")
+    hierarchy: str | tuple[tuple[float, ...], ...] | None = Field(
+        None, description="file with the summing matrix of series that add up: unique_id and the bottom series"
+    )
+    reconciliation: Literal["BottomUp", "MinTraceOLS", "MinTraceWLS", "Identity"] = Field(
+        "BottomUp", description="with a hierarchy, how forecasts are made to add up"
+    )
     short_series: Literal["error", "drop"] = Field("error", description="what to do with series that are too short")
 
     @field_validator("name")
@@ -189,7 +195,7 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise InputError("spec", path, f"it is not YAML{line}: {getattr(error, 'problem', 'unreadable')}.") from None
     if not isinstance(values, dict):
         raise InputError("spec", path, "write 'key: value' lines, e.g. model: NHITS.")
-    for field in ("data", "futr_data"):
+    for field in ("data", "futr_data", "hierarchy"):
         if isinstance(values.get(field), str) and not Path(values[field]).is_absolute():
             values[field] = str(path.parent / values[field])
     return values

@@ -16,6 +16,7 @@ from storage import datasets
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume, refuse_conflict
 from workers.extras import Extras
+from workers.hierarchy import reconciled
 from workers.losses import build_loss
 from workers.objective import Job, build_model, configure
 from workers.planning import plan_study
@@ -86,7 +87,7 @@ def save_study(store: Store, draft: Draft) -> StoredStudy:
         store,
         draft.name,
         # Where the study is kept and where its files go is the business of whoever runs it.
-        spec=spec.model_dump(mode="json", exclude={"storage", "out"}),
+        spec=spec.model_dump(mode="json", exclude={"storage", "out", "hierarchy"}),
         identity=identity,
         plan={**plan.to_json(), "needs": draft.job.extras.names},
         dataset=draft.dataset,
@@ -106,7 +107,10 @@ def _refuse_impossible_model(job: Job) -> None:
     trials.enqueue_trial(dict(job.plan.default))
     config = configure(job, trials.ask())
     try:
-        build_model(job, config, []).serialize()  # what cannot be saved is known now, not after the last trial
+        model = build_model(job, config, [])
+        model.serialize()  # what cannot be saved is known now, not after the last trial
+        if job.series.hierarchy is not None:
+            reconciled(model, job.series.hierarchy, job.spec.reconciliation)
     except InputError:
         raise
     except Exception as error:

@@ -82,7 +82,7 @@ def test_data_that_cannot_work(cli: Cli, case: str) -> None:
 
 FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "unknown model": (["--model", "NHIT"], ["model", "'NHIT'", "did you mean 'NHITS'?"]),
-    "model without a space": (["--model", "HINT"], ["model", "'HINT'", "no search space"]),
+    "a model around another": (["--model", "HINT"], ["model", "'HINT'", "--hierarchy"]),
     "unknown loss": (["--loss", "HubberLoss"], ["loss", "'HubberLoss'", "did you mean 'HuberLoss'?"]),
     "loss without its arguments": (["--loss", "QuantileLoss"], ["loss", "QuantileLoss", "it takes q"]),
     "unknown frequency": (["--freq", "XYZ"], ["freq", "'XYZ'"]),

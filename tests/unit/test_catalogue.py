@@ -46,10 +46,10 @@ def test_a_model_is_found_with_and_without_auto_in_any_case(written: str, name: 
 
 
 @pytest.mark.parametrize("written", ["HINT", "AutoHINT", "autohint"])
-def test_a_model_without_a_space_is_refused_by_saying_so(written: str) -> None:
+def test_a_model_around_another_is_refused_by_saying_so(written: str) -> None:
     with pytest.raises(InputError) as caught:
         entry(written)
-    assert str(caught.value).startswith(f"model: got '{written}'; it has no search space of its own; write one of ")
+    assert str(caught.value).startswith(f"model: got '{written}'; it reconciles another model's forecasts: write that ")
 
 
 @pytest.mark.parametrize(
