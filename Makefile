@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check fast setup clean
+.PHONY: demo test test-all check fast setup clean
 
 demo: $(READY)
 	$(BIN)/castpool tune --demo --workers 2
 
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report term
+
+# And what takes minutes more: every model run by Ray.
+test-all: check
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "slow or not slow"
 
 check: $(READY)
 	$(BIN)/ruff check .

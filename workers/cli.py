@@ -59,7 +59,7 @@ def tune(data: Data = None, demo: Demo = False, quiet: Quiet = False, as_json: J
 @app.command()
 @takes_spec
 def create(data: Data = None, demo: Demo = False, as_json: Json = False, **options: Any) -> None:
-    """Create a study for each model, for workers that are started elsewhere."""
+    """Create a study a model, for workers started elsewhere."""
     with sentences():
         values, table = spec_values(data, demo, options), demo_table() if demo else None
         from sampler_policies.decision import in_words
@@ -179,7 +179,7 @@ def status(study: Study = None, storage: Storage = None, as_json: Json = False) 
 
 @app.command()
 def best(study: Study = None, storage: Storage = None, as_json: Json = False) -> None:
-    """Show the best configuration so far, beside the default's loss."""
+    """Show the best configuration so far, and the default loss."""
     with sentences():
         from storage.store import open_store
         from workers.status import best_of, best_text

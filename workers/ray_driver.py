@@ -17,6 +17,7 @@ import ray
 from neuralforecast.common._base_auto import BaseAuto, RayOptions
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from sampler_policies.domains import to_ray
@@ -96,6 +97,7 @@ class RayDriver:
     def run(self) -> None:
         """Run trials until every slot has ended or a stop is asked for."""
         folder = tempfile.mkdtemp(prefix="castpool-ray-", dir=TEMPORARY)
+        is_ours = not ray.is_initialized()
         try:
             with self.desk:
                 while not self.stop.is_set and not (counts := self.desk.counts()).is_done:
@@ -105,7 +107,7 @@ class RayDriver:
                         self.desk.beat()
                         self.stop.wait(IDLE_SECONDS)
         finally:
-            if ray.is_initialized():
+            if is_ours:
                 ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -123,27 +125,33 @@ class RayDriver:
         watchdog = Watchdog(search, job.spec.hang_seconds)
         try:
             with watchdog:
-                tune_with_ray(job, search, trials, options)
+                build_tuner(job, search, trials, options).fit()
         finally:
             search.hand_back()
 
 
-def tune_with_ray(job: Job, search: Any, trials: int, options: RayOptions) -> Any:
-    """Run trials of a job through neuralforecast's Auto model on Ray, and return Ray's results."""
+def build_tuner(job: Job, search: Searcher, trials: int, options: RayOptions) -> tune.Tuner:
+    """Return Ray's tuner of neuralforecast's own trainable, as its Auto models build it, but with processes that stay.
+
+    Auto models start a process for each trial, which takes longer to import neuralforecast than many trials train.
+    """
     auto = auto_model(job, trials, options)
-    # Not `fit`: it would copy the searcher, and train the winner once more where `castpool tune` does that itself.
-    return auto._tune_model(
-        cls_model=auto.cls_model,
-        dataset=job.dataset,
-        val_size=job.spec.validation_size,
-        test_size=0,
-        cpus=auto.cpus,
-        gpus=auto.gpus,
-        verbose=QUIET,
-        num_samples=trials,
-        search_alg=search,
-        config=auto.config,
-        time_budget=None,
+    trainable = tune.with_parameters(
+        auto._train_tune, cls_model=auto.cls_model, dataset=job.dataset, val_size=job.spec.validation_size, test_size=0
+    )
+    resources = {"gpu": auto.gpus} if auto.gpus else {"cpu": auto.cpus}
+    return tune.Tuner(
+        tune.with_resources(trainable, resources),
+        run_config=options.run_config,
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode="min",
+            num_samples=trials,
+            search_alg=search,
+            scheduler=options.scheduler,
+            reuse_actors=True,
+        ),
+        param_space=auto.config,
     )
 
 
@@ -160,7 +168,7 @@ def auto_model(job: Job, trials: int, options: RayOptions) -> StudyAuto:
         loss=loss,
         valid_loss=valid_loss,
         config={**arguments, **space.constants, **domains},
-        search_alg=BasicVariantGenerator(),  # in name only: the searcher is passed to Ray itself, and never pickled
+        search_alg=BasicVariantGenerator(),  # in name only: the model travels to Ray's processes, the searcher does not
         num_samples=trials,
         backend="ray",
         ray_options=options,

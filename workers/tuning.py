@@ -74,6 +74,9 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
     shown.say("reading the data and loading neuralforecast")
     first = lineup.entrants[0].spec
     n_workers = local_workers(first.workers, sum(own.spec.trials for own in lineup.entrants))
+    # Threads that wait by spinning take the cores from each other wherever something else runs beside: the last fit of
+    # the demo, for one, takes four times as long. Whoever knows better sets the variable.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warm_up(n_workers)  # imports neuralforecast on another core while this process does the same
     from workers.extras import packed
     from workers.objective import quiet

@@ -1,0 +1,159 @@
+"""The Ray back-end: its trials are the study's, however they end, and a run that was broken off is taken up again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import ray
+from optuna.trial import TrialState
+
+from storage import slots
+from storage.store import Store
+from storage.studies import StoredStudy
+from workers.ray_driver import EXIT_HUNG, TEMPORARY, RayDriver, start_ray
+from workers.result import fit_best
+from workers.signals import StopRequest
+from workers.study import Draft, save_study
+
+Make = Callable[..., Draft]
+
+# One of each kind: feed-forward, recurrent, joint, attention with patches, a decoder, a linear model.
+REPRESENTATIVE = ("NHITS", "LSTM", "iTransformer", "PatchTST", "TFT", "DLinear")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray for all tests of this file: it takes seconds to start."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="cp-ray-", dir=TEMPORARY, ignore_cleanup_errors=True) as folder:
+        start_ray(folder, cpus=2, gpus=0)
+        yield
+        ray.shutdown()
+
+
+def work(store: Store, draft: Draft, stop: StopRequest | None = None) -> tuple[StoredStudy, list[Any]]:
+    stored = save_study(store, draft)
+    RayDriver(store, stored, stop or StopRequest()).run()
+    return stored, optuna.load_study(study_name=stored.name, storage=store.trials).trials
+
+
+@pytest.mark.parametrize("model", REPRESENTATIVE)
+def test_a_study_ends_with_a_model_that_forecasts(store: Store, draft: Make, model: str) -> None:
+    made = draft(model=model, backend="ray", trials=2, space={}, max_steps=4)
+    stored, trials = work(store, made)
+    assert slots.count(store.engine, stored.study_id).is_done
+    assert [own.state for own in trials] == [TrialState.COMPLETE] * 2
+    assert [own.user_attrs["sampler"] for own in trials] == ["the model's defaults", "QMC"]
+    assert all(own.last_step == 4 and own.value == min(own.intermediate_values.values()) for own in trials)
+    best = min(trials, key=lambda own: own.value)
+    fitted = fit_best(made.job, best, StopRequest(), lambda line: None)
+    forecast = fitted.predict()
+    assert len(forecast) == 3 * 4
+    assert forecast[model].notna().all()
+
+
+def test_the_scheduler_stops_trials_but_not_the_defaults(store: Store, draft: Make) -> None:
+    made = draft(backend="ray", trials=8, workers=2, max_steps=12, val_check_steps=1)
+    assert made.job.plan.decision("scheduler").choice == "ASHA"
+    _, trials = work(store, made)
+    states = [own.state for own in trials]
+    assert states[0] == TrialState.COMPLETE
+    pruned = [own for own in trials if own.state == TrialState.PRUNED]
+    assert pruned
+    assert all(own.last_step < 12 for own in pruned)
+    assert pruned[0].user_attrs["reason"] == f"Ray's scheduler stopped it after step {pruned[0].last_step}"
+    assert len(trials) == 8
+
+
+def test_a_run_that_is_stopped_hands_back_and_is_taken_up_again(store: Store, draft: Make) -> None:
+    made = draft(backend="ray", trials=4, workers=2, max_steps=200, val_check_steps=10, scheduler="FIFO")
+    stored, stop = save_study(store, made), StopRequest()
+
+    def stop_when_one_reports() -> None:
+        while not any(own.intermediate_values for own in store.trials.get_all_trials(stored.study_id)):
+            time.sleep(0.05)
+        stop.set()
+
+    watcher = threading.Thread(target=stop_when_one_reports)
+    watcher.start()
+    RayDriver(store, stored, stop).run()
+    watcher.join()
+    counts = slots.count(store.engine, stored.study_id)
+    assert counts.ended < 4
+    assert counts.leased == 0
+    _, trials = work(store, made)
+    assert slots.count(store.engine, stored.study_id).is_done
+    handed_back = [own for own in trials if own.state == TrialState.FAIL]
+    assert handed_back
+    assert all(own.user_attrs["reason"].startswith("handed back") for own in handed_back)
+    retried = [own for own in trials if own.user_attrs["castpool"].get("retry_of") == handed_back[0].number]
+    assert [own.params for own in retried] == [handed_back[0].params]
+    assert sum(own.state == TrialState.COMPLETE for own in trials) == 4
+
+
+@pytest.mark.parametrize(
+    ("space", "outcome", "reason"),
+    [
+        ({"learning_rate": {"value": 1e30}}, "diverged", "NaN"),
+        ({"precision": {"value": "nope"}}, "failed", "Error"),
+    ],
+)
+def test_how_a_training_fails_is_told(
+    store: Store, draft: Make, space: dict[str, Any], outcome: str, reason: str
+) -> None:
+    made = draft(backend="ray", trials=2, space={"hidden_size": [8, 16], **space})
+    stored, trials = work(store, made)
+    assert slots.count(store.engine, stored.study_id).is_done
+    told = [own.user_attrs.get("reason", "") for own in trials]
+    assert all(reason in own for own in told), told
+    expected = TrialState.PRUNED if outcome == "diverged" else TrialState.FAIL
+    assert [own.state for own in trials] == [expected] * 2
+
+
+def test_another_searcher_suggests_and_its_state_outlives_a_run(
+    store: Store, draft: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    first = draft(backend="ray", trials=3, searcher="HyperOpt", name="hyper")
+    stored, trials = work(store, first)
+    assert [own.user_attrs["sampler"] for own in trials] == ["the model's defaults", *["HyperOptSearch"] * 2]
+    (kept,) = tmp_path.rglob("*.pkl")
+    before = kept.read_bytes()
+    _, trials = work(store, draft(backend="ray", trials=5, searcher="HyperOpt", name="hyper"))
+    assert len(trials) == 5
+    assert slots.count(store.engine, stored.study_id).is_done
+    assert kept.read_bytes() != before
+    learning_rates = [own.params["learning_rate"] for own in trials[1:]]
+    assert len(set(learning_rates)) == 4, "a searcher that began anew would repeat its first points"
+
+
+def test_a_study_goes_on_under_the_other_backend(store: Store, draft: Make) -> None:
+    from workers.worker import Worker
+
+    stored, _ = work(store, draft(backend="ray", trials=2, name="both"))
+    again = save_study(store, draft(backend="optuna", trials=4, name="both"))
+    assert again.study_id == stored.study_id
+    Worker(store, [again], StopRequest()).run()
+    assert slots.count(store.engine, stored.study_id).ended == 4
+
+
+def test_a_silent_ray_ends_the_process() -> None:
+    code = """
+import time
+from types import SimpleNamespace
+from workers.ray_driver import Watchdog
+with Watchdog(SimpleNamespace(heard_at=0.0, stop=SimpleNamespace(is_set=False)), hang_seconds=0.5):
+    time.sleep(60)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == EXIT_HUNG, ended.stderr
+    assert "it is started anew" in ended.stderr
