@@ -49,7 +49,10 @@ def main(
         objects = unpacked(extras) if extras is not None else {}
         patience = PATIENCE_SECONDS if with_parent else 5.0
         with open_store(url, application_name=f"castpool worker {os.getpid()}", patience_seconds=patience) as store:
-            _work(store, studies_to_serve(store, studies), stop, objects)
+            served = studies_to_serve(store, studies)
+            if with_parent and any(map(is_rays, served)):
+                os.setsid()  # Ray's processes are to hear no Ctrl-C in the pool's terminal: this one stops them
+            _work(store, served, stop, objects)
         return EXIT_STOPPED if stop.is_set else 0
 
 

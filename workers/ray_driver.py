@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+import psutil
 import ray
 from neuralforecast.common._base_auto import BaseAuto, RayOptions
 from ray import tune
@@ -29,7 +32,7 @@ from workers.extras import Extras
 from workers.objective import Job, model_arguments
 from workers.pool import cores, local_workers
 from workers.ray_search import METRIC, StudySearch
-from workers.signals import EXIT_STOPPED, StopRequest
+from workers.signals import EXIT_STOPPED, STOP_SIGNALS, StopRequest
 
 log = logging.getLogger("castpool.ray")
 
@@ -42,6 +45,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a stop is asked for through `StopWhenAsked`
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # files that nobody reads: the study has it all
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -181,6 +185,7 @@ def start_ray(folder: str, cpus: int, gpus: int) -> None:
         return
     os.environ.update(ENVIRONMENT)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     ray.init(
         _temp_dir=folder,
         num_cpus=max(cpus, cores()),
@@ -190,6 +195,9 @@ def start_ray(folder: str, cpus: int, gpus: int) -> None:
         logging_level=logging.ERROR,
         configure_logging=False,
     )
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # Ray has put its own there, which end the process at once
 
 
 def sparing(scheduler: TrialScheduler, search: StudySearch) -> TrialScheduler:
@@ -235,4 +243,8 @@ class Watchdog:
             silent = time.monotonic() - self._search.heard_at
             if silent > self._hang_seconds:
                 log.warning("Ray has said nothing for %.0f s; it is started anew", silent)
+                # Ray's processes end when they notice that this one has, which is what a hanging one may not do.
+                for process in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
                 os._exit(EXIT_STOPPED if self._search.stop.is_set else EXIT_HUNG)

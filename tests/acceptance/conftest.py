@@ -61,7 +61,7 @@ def castpool(database: str, tmp_path: Path) -> Iterator[Callable[..., subprocess
             process.kill()
             process.communicate()
     groups = {process.pid for process in started}
-    ours = [own for own in psutil.process_iter() if _group(own) in groups]
+    ours = [own for own in psutil.process_iter() if _group(own) in groups or _storage(own) == database]
     _, left = psutil.wait_procs(ours, timeout=5)
     left = [own for own in left if own.is_running() and own.status() != psutil.STATUS_ZOMBIE]
     for own in left:
@@ -73,6 +73,16 @@ def _group(process: psutil.Process) -> int | None:
     try:
         return os.getpgid(process.pid)
     except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _storage(process: psutil.Process) -> str | None:
+    """Return the storage that a process was started for: Ray's processes leave the group, but not the environment."""
+    if process.pid == os.getpid():
+        return None
+    try:
+        return process.environ().get("CASTPOOL_STORAGE")
+    except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
         return None
 
 
