@@ -11,7 +11,9 @@ from typing import Any
 from sampler_policies.candidates import Candidate
 from sampler_policies.decision import Decision
 from sampler_policies.facts import BudgetFacts, SpaceFacts
+from sampler_policies.model_choice import MODELS, ModelCandidate
 from sampler_policies.pruners import PRUNERS, choose_pruner
+from sampler_policies.ray_search import RAY_SCHEDULERS, RAY_SEARCHERS, choose_scheduler
 from sampler_policies.samplers import SAMPLERS, choose_sampler
 
 NHITS = SpaceFacts(n_parameters=7, n_unordered=3)
@@ -34,7 +36,7 @@ HEAD = """# What the policies choose
 
 Each policy is a list of candidates in order of preference. The first that nothing speaks against is chosen;
 `castpool explain` says for a study of yours which that is, and what spoke against every other. What you ask for
-yourself (`--sampler`, `--pruner`) is used as it is, with a caution where it cannot work well.
+yourself (`--sampler`, `--pruner`, with Ray `--searcher`, `--scheduler`) is used as it is, with a caution where it cannot work well.
 
 This page is written by the code: `python -m sampler_policies.handbook > docs/policies.md`.
 """
@@ -49,21 +51,28 @@ def _lines() -> Iterator[str]:
     yield HEAD
     yield from _candidates("Samplers", SAMPLERS)
     yield from _candidates("Pruners", PRUNERS)
+    yield from _candidates("Models that `auto` chooses: all that nothing speaks against", MODELS)
+    yield from _candidates("With `--backend ray`: searchers", RAY_SEARCHERS)
+    yield from _candidates("With `--backend ray`: schedulers", RAY_SCHEDULERS)
     yield "## By example\n"
-    yield "| study | sampler | pruner |"
-    yield "| --- | --- | --- |"
+    yield "| study | sampler | pruner | Ray's scheduler |"
+    yield "| --- | --- | --- | --- |"
     for study, space, budget in EXAMPLES:
-        decisions = choose_sampler(space, budget, None, {}), choose_pruner(budget, None, {})
+        decisions = (
+            choose_sampler(space, budget, None, {}),
+            choose_pruner(budget, None, {}),
+            choose_scheduler(budget, None, {}),
+        )
         yield f"| {study} | {' | '.join(_cell(own) for own in decisions)} |"
     yield ""
 
 
-def _candidates(title: str, candidates: Sequence[Candidate[Any]]) -> Iterator[str]:
+def _candidates(title: str, candidates: Sequence[Candidate[Any] | ModelCandidate]) -> Iterator[str]:
     yield f"## {title}\n"
     yield "| rule | chosen for |"
     yield "| --- | --- |"
     for own in candidates:
-        yield f"| {own.rule} | {own.when} |"
+        yield f"| {own.name if isinstance(own, ModelCandidate) else own.rule} | {own.when} |"
     yield ""
 
 

@@ -30,6 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[OWN_HOME] = folder
     os.environ["CASTPOOL_HOME"] = os.environ[HOME_VARIABLE]
     os.environ.pop("CASTPOOL_STORAGE", None)
+    # Tests run side by side, and threads that spin while they wait take the cores from each other. Read by torch when
+    # it is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

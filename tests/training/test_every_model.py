@@ -32,7 +32,9 @@ MODELS = [name for name in names() if name != "xLSTM" or importlib.util.find_spe
 # HINT is around another model.
 WITH_HINT = [*MODELS, "HINT"]
 NORMAL = {"name": "DistributionLoss", "distribution": "Normal", "level": [80], "num_samples": 20}
-SMALL: dict[str, Any] = {"space": {}, "max_steps": 4, "val_check_steps": 1}
+SMALL: dict[str, Any] = {"max_steps": 4, "val_check_steps": 1}
+# A step of its default sizes takes ten seconds.
+SPACES: dict[str, dict[str, Any]] = {"TimesNet": {"hidden_size": [16, 32], "conv_hidden_size": [16, 32]}}
 SEARCHES: dict[str, dict[str, Any]] = {
     "as the policy says": {"trials": 6},
     "TPE, Median": {"trials": 2, "sampler": {"name": "TPE", "n_startup_trials": 1}, "pruner": "Median"},
@@ -43,10 +45,11 @@ SEARCHES: dict[str, dict[str, Any]] = {
 def hinted(model: str) -> dict[str, Any]:
     """Return the spec of a model; HINT's is around MLP, for the three series, of which it makes the last the sum."""
     if model != "HINT":
-        return {"model": model}
-    return {"model": "MLP", "loss": NORMAL, "hierarchy": [[1, 0], [0, 1], [1, 1]]}
+        return {"model": model, "space": SPACES.get(model, {})}
+    return {"model": "MLP", "space": {}, "loss": NORMAL, "hierarchy": [[1, 0], [0, 1], [1, 1]]}
 
 
+@pytest.mark.filterwarnings("ignore:dropout option adds dropout after all but last recurrent layer")
 @pytest.mark.parametrize("model", WITH_HINT)
 @pytest.mark.parametrize("search", SEARCHES)
 def test_a_study_ends_with_a_model_that_forecasts(store: Store, draft: Make, model: str, search: str) -> None:
