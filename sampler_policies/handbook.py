@@ -36,7 +36,8 @@ HEAD = """# What the policies choose
 
 Each policy is a list of candidates in order of preference. The first that nothing speaks against is chosen;
 `castpool explain` says for a study of yours which that is, and what spoke against every other. What you ask for
-yourself (`--sampler`, `--pruner`, with Ray `--searcher`, `--scheduler`) is used as it is, with a caution where it cannot work well.
+yourself (`--sampler`, `--pruner`, with Ray `--searcher`, `--scheduler`) is used as it is, with a caution where it
+cannot work well.
 
 This page is written by the code: `python -m sampler_policies.handbook > docs/policies.md`.
 """

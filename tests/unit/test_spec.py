@@ -48,11 +48,14 @@ def test_a_sampler_with_arguments_needs_its_name() -> None:
     assert wishes.pruner_arguments == {"n_warmup_steps": 5}
 
 
-SAME = ("trials", "workers", "name", "storage", "out", "sampler", "pruner", "freq", "data", "short_series", "futr_data")
+SAME = (
+    *("trials", "workers", "name", "storage", "out", "freq", "data", "short_series", "futr_data"),
+    *("backend", "sampler", "pruner", "searcher", "scheduler", "hang_seconds", "reconciliation"),
+)
 
 
 def test_every_field_either_gives_trials_their_meaning_or_does_not() -> None:
-    described_by_the_data = {"id_col", "time_col", "target_col"}
+    described_by_the_data = {"id_col", "time_col", "target_col", "hierarchy"}
     one_value_so_far = {"objectives"}
     fields = set(MEANING) | set(SAME) | described_by_the_data | one_value_so_far
     assert fields == set(StudySpec.model_fields)
