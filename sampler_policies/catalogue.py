@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +37,7 @@ class ModelEntry:
         arguments: the names that a search space may hold for it, Lightning's trainer settings included.
         defaults: what its own signature gives, as far as it is JSON.
         template: its default space (`template.read_template`); None where the class must be asked each time.
+        losses: ``any``, or ``point`` where it takes no quantiles and no distributions.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ModelEntry:
     arguments: frozenset[str]
     defaults: Mapping[str, Any]
     template: Mapping[str, Any] | None
+    losses: str = "any"
 
     @property
     def auto_class(self) -> type[Any]:
@@ -133,7 +137,28 @@ def _read(name: str) -> ModelEntry:
         arguments=frozenset({*own, *trainer} - set(DECIDED_ELSEWHERE)),
         defaults=_json_only(defaults),
         template=read_template(lambda horizon: _read_space(auto_class, needs_n_series, horizon, 3)),
+        losses=_losses(cls, needs_n_series),
     )
+
+
+def _losses(cls: Any, needs_n_series: bool) -> str:
+    """Return which losses a model takes, by making one: no class says so beforehand."""
+    import torch
+    from neuralforecast.losses.pytorch import DistributionLoss
+
+    arguments: dict[str, Any] = {"h": 12, "input_size": 24, **({"n_series": 3} if needs_n_series else {})}
+    seeding = logging.getLogger("lightning_fabric.utilities.seed")
+    before = seeding.level
+    seeding.setLevel(logging.ERROR)  # every model announces that it seeds torch
+    try:
+        with torch.device("meta"), torch.random.fork_rng(), warnings.catch_warnings():  # shapes, and no numbers
+            warnings.simplefilter("ignore")
+            cls(**arguments, loss=DistributionLoss("Normal", level=[80]))
+    except Exception as error:
+        return "point" if "loss" in str(error) else "any"
+    finally:
+        seeding.setLevel(before)
+    return "any"
 
 
 def _read_space(auto_class: Any, needs_n_series: bool, horizon: int, n_series: int) -> dict[str, dict[str, Any]]:

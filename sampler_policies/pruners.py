@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,11 @@ from sampler_policies.named import build, find_class
 FEWEST_TRIALS = 4
 FEWEST_CHECKS = 3
 REDUCTION_FACTOR = 3
+# Of fewer in a bracket, the best third is one: on eight trials of the synthetic problems of tests/benchmarks Hyperband
+# ends 5 % above no pruning and Median 1 %; on sixty they end alike, and Hyperband spends fewer steps.
+FEWEST_A_BRACKET = 5
+WARM_UP_CHECKS = 2
+MEDIAN_STARTUP_TRIALS = 4
 
 
 def choose_pruner(budget: BudgetFacts, given: str | None, arguments: dict[str, Any]) -> Decision:
@@ -118,6 +124,26 @@ def _few_checks(budget: BudgetFacts) -> Decision:
     return Decision("pruner", "Nop", f"fewer than {FEWEST_CHECKS} checks a trial leave nothing to save")
 
 
+def _brackets(budget: BudgetFacts) -> int:
+    """Return how many brackets Hyperband makes of a trial's checks (as `HyperbandPruner` does)."""
+    return int(math.log(budget.checks, REDUCTION_FACTOR)) + 1
+
+
+def _enough_a_bracket(budget: BudgetFacts) -> str | None:
+    enough = FEWEST_A_BRACKET * _brackets(budget)
+    return f"{budget.trials} trials are enough for Hyperband" if budget.trials >= enough else None
+
+
+def _median(budget: BudgetFacts) -> Decision:
+    brackets, warm_up = _brackets(budget), WARM_UP_CHECKS * budget.val_check_steps
+    reason = (
+        f"{budget.trials} trials are too few to compare within {brackets} brackets, so each is compared with all, "
+        f"after {warm_up} steps, which protects slow starters"
+    )
+    arguments = {"n_startup_trials": MEDIAN_STARTUP_TRIALS, "n_warmup_steps": warm_up}
+    return Decision("pruner", "Median", reason, arguments)
+
+
 def _hyperband(budget: BudgetFacts) -> Decision:
     reason = (
         f"trials that look poor stop after {budget.val_check_steps} of {budget.max_steps} steps or {REDUCTION_FACTOR}, "
@@ -134,5 +160,8 @@ PRUNERS: tuple[Candidate[BudgetFacts], ...] = (
     SEVERAL,
     FEW_TRIALS,
     FEW_CHECKS,
+    Candidate(
+        "Median", f"fewer than {FEWEST_A_BRACKET} trials for each of Hyperband's brackets", _enough_a_bracket, _median
+    ),
     Candidate("Hyperband", "everything else", anything, _hyperband),
 )

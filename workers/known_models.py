@@ -15,7 +15,7 @@ from sampler_policies.catalogue import ModelEntry, entry, find_name, names
 from sampler_policies.errors import InputError, did_you_mean
 
 # Goes up whenever an entry says something new.
-FORMAT = 1
+FORMAT = 2
 
 
 @cache

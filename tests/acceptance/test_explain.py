@@ -118,7 +118,7 @@ def test_a_warning_is_part_of_the_answer(cli: Cli) -> None:
 
 
 def test_with_a_kept_catalogue_torch_is_never_imported(cli: Cli, tmp_path: Path) -> None:
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     root = Path(__file__).parents[2]
     environment["PYTHONPATH"] = str(root)
     code = (

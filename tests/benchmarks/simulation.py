@@ -41,17 +41,13 @@ def simulate(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        studies = [_study(samplers(number), pruner) for number in range(1)]
-        storage, name = studies[0]._storage, studies[0].study_name
+        storage = optuna.storages.InMemoryStorage()
+        name = optuna.create_study(storage=storage).study_name
         pool = [
             optuna.load_study(study_name=name, storage=storage, sampler=samplers(number), pruner=pruner)
             for number in range(workers)
         ]
         return _work(problem, space, pool, trials, rng)
-
-
-def _study(sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> optuna.Study:
-    return optuna.create_study(storage=optuna.storages.InMemoryStorage(), sampler=sampler, pruner=pruner)
 
 
 def _work(problem: Problem, space: Space, pool: list[optuna.Study], trials: int, rng: np.random.Generator) -> Run:

@@ -132,3 +132,7 @@ def test_a_space_that_does_not_grow_evenly_has_no_template() -> None:
 @pytest.mark.parametrize("name", names())
 def test_an_entry_comes_back_from_json_as_it_was(name: str) -> None:
     assert ModelEntry.from_json(json.loads(json.dumps(entry(name).to_json()))) == entry(name)
+
+
+def test_a_model_says_which_losses_it_takes() -> None:
+    assert {name for name in names() if entry(name).losses == "point"} == {"DeepNPTS"}

@@ -34,7 +34,9 @@ def test_the_reason_tells_when_trials_stop() -> None:
     [
         (budget(trials=1), "Nop", "fewer than 4 trials leave nothing to compare"),
         (budget(trials=3), "Nop", "fewer than 4 trials leave nothing to compare"),
-        (budget(trials=4), "Hyperband", ""),
+        (budget(trials=4), "Median", "4 trials are too few to compare within 3 brackets"),
+        (budget(trials=14), "Median", "after 200 steps, which protects slow starters"),
+        (budget(trials=15), "Hyperband", ""),
         (budget(max_steps=100), "Nop", "fewer than 3 checks a trial leave nothing to save"),
         (budget(max_steps=299), "Nop", "fewer than 3 checks a trial leave nothing to save"),
         (budget(max_steps=300), "Hyperband", ""),
@@ -47,12 +49,25 @@ def test_nothing_is_pruned_where_there_is_nothing_to_gain(facts: BudgetFacts, ch
     assert reason in decision.reason
 
 
+@pytest.mark.parametrize("checks", [3, 8, 9, 20, 27, 100])
+def test_brackets_are_counted_as_optuna_counts_them(checks: int) -> None:
+    facts = budget(trials=4, max_steps=checks * 10, val_check_steps=10)
+    pruner = build_pruner(Decision("pruner", "Hyperband", "", {"min_resource": 10, "max_resource": checks * 10}))
+    study = optuna.create_study(pruner=pruner)
+    trial = study.ask()
+    trial.report(1.0, 10)
+    trial.should_prune()
+    assert isinstance(pruner, optuna.pruners.HyperbandPruner)
+    assert f"within {pruner._n_brackets} brackets" in choose_pruner(facts, None, {}).reason
+
+
 def test_what_speaks_against_the_others_is_said() -> None:
     decision = choose_pruner(budget(trials=2), None, {})
     assert decision.rule == "none for few trials"
     assert decision.rejected == {
         "none for several objectives": "there is one objective",
         "none for few checks": "15 checks a trial leave steps to save",
+        "Median": "none for few trials comes first",
         "Hyperband": "none for few trials comes first",
     }
 
