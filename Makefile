@@ -11,11 +11,11 @@ demo: $(READY)
 	$(BIN)/castpool tune --demo --workers 2
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report term
+	$(BIN)/python -m pytest -n 3 --dist loadscope --cov --cov-report term
 
 # And what takes minutes more: every model run by Ray.
 test-all: check
-	$(BIN)/python -m pytest -n 2 --dist loadscope -m "slow or not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadscope -m "slow or not slow"
 
 check: $(READY)
 	$(BIN)/ruff check .
