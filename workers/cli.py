@@ -72,12 +72,13 @@ def create(data: Data = None, demo: Demo = False, as_json: Json = False, **optio
         entrants = line_up(values, table).entrants
         drafts = [draft_study(own.spec, table) for own in entrants]
         with open_store(entrants[0].spec.storage) as store:
-            for draft in drafts:
-                stored, plan = save_study(store, draft), draft.job.plan
-                if as_json:
-                    _print_json({"study": stored.name, "storage": store.address, "plan": plan.to_json()})
-                    continue
-                typer.echo(f"study {stored.name} in {store.address}\n{in_words(plan.decisions)}")
+            made = [(save_study(store, draft).name, draft.job.plan) for draft in drafts]
+            if as_json:
+                values_of = [{"study": name, "storage": store.address, "plan": plan.to_json()} for name, plan in made]
+                _print_json(values_of[0] if len(values_of) == 1 else values_of)
+                return
+            for name, plan in made:
+                typer.echo(f"study {name} in {store.address}\n{in_words(plan.decisions)}")
                 for warning in plan.warnings:
                     typer.echo(f"warning: {warning}", err=True)
 

@@ -39,13 +39,6 @@ class Lineup:
     entrants: tuple[Entrant, ...]
     decisions: tuple[Decision, ...] = ()
 
-    def only(self) -> StudySpec:
-        """Return the one spec (InputError where several models take part)."""
-        if len(self.entrants) > 1:
-            names = ", ".join(own.spec.model for own in self.entrants)
-            raise InputError("model", names, "write one model here.")
-        return self.entrants[0].spec
-
 
 def line_up(values: Mapping[str, Any], table: pd.DataFrame | None = None) -> Lineup:
     """Return who takes part. ``values["model"]`` is a name, a configured Auto model, or a list of those.

@@ -54,9 +54,9 @@ def test_one_command_tunes_all_and_fits_the_winner(castpool: Start, database: st
 
 
 def test_workers_elsewhere_serve_all_unfinished_studies(castpool: Start, database: str, data: Path) -> None:
-    code, out, err = finished(castpool("create", "data.csv", *MODELS, "--trials", "2"))
+    code, out, err = finished(castpool("create", "data.csv", *MODELS, "--trials", "2", "--json"))
     assert code == 0, err
-    assert out.count("study data-") == 2
+    assert [own["study"] for own in json.loads(out)] == ["data-MLP-h4", "data-DLinear-h4"]
     code, _, err = finished(castpool("worker"))
     assert code == 0, err
     for model in ("MLP", "DLinear"):
