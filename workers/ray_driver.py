@@ -33,6 +33,7 @@ from workers.objective import Job, model_arguments
 from workers.pool import cores, local_workers
 from workers.ray_search import METRIC, StudySearch
 from workers.signals import EXIT_STOPPED, STOP_SIGNALS, StopRequest
+from workers.validation_hook import ValidationWindows
 
 log = logging.getLogger("castpool.ray")
 
@@ -51,11 +52,14 @@ ENVIRONMENT = {
 
 
 class StudyAuto(BaseAuto):  # type: ignore[misc]  # neuralforecast ships no types
-    """NeuralForecast's Auto model, whose trials say themselves why they failed."""
+    """NeuralForecast's Auto model with validation as in every trial of ours; its trials say why they failed."""
+
+    val_step_size = 1
 
     def _train_tune(self, config_step: dict[str, Any], *arguments: Any, **named: Any) -> None:
         try:
-            super()._train_tune(config_step, *arguments, **named)
+            watched = {**config_step, "callbacks": [ValidationWindows(self.val_step_size)]}
+            super()._train_tune(watched, *arguments, **named)
         except Exception as error:
             tune.report({METRIC: math.inf, "reason": f"{type(error).__name__}: {str(error).strip()[:500]}"})
 
@@ -166,7 +170,7 @@ def auto_model(job: Job, trials: int, options: RayOptions) -> StudyAuto:
     domains = {own.name: domain for own in space.parameters if (domain := to_ray(own)) is not None}
     arguments = model_arguments(job)
     loss, valid_loss, horizon = (arguments.pop(name) for name in ("loss", "valid_loss", "h"))
-    return StudyAuto(
+    auto = StudyAuto(
         cls_model=job.model.model_class,
         h=horizon,
         loss=loss,
@@ -177,6 +181,8 @@ def auto_model(job: Job, trials: int, options: RayOptions) -> StudyAuto:
         backend="ray",
         ray_options=options,
     )
+    auto.val_step_size = job.spec.val_step_size
+    return auto
 
 
 def start_ray(folder: str, cpus: int, gpus: int) -> None:

@@ -66,6 +66,9 @@ def draft_study(
         build_loss("loss", spec.loss)
     planned = plan_study(spec, model, table, base_space=base_space, space_is_function=extras.config is not None)
     job = Job.make(planned.spec, planned.plan, planned.series, extras)
+    if spec.backend == "ray" and job.plan.space is None:
+        remedy = "a configuration function needs Optuna's trials: write optuna, or the configuration as a dictionary."
+        raise InputError("backend", "ray", remedy)
     _refuse_impossible_model(job)
     warnings = (*job.plan.warnings, *_what_models_refuse(job))
     job = replace(job, plan=replace(job.plan, warnings=warnings))

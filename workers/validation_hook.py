@@ -20,12 +20,28 @@ class Ending:
     reason: str | None = None
 
 
-class ValidationHook(pl.Callback):
-    """At each validation check: report the loss at its training step, ask the pruner, notice a request to stop.
+class ValidationWindows(pl.Callback):
+    """Lays validation windows ``val_step_size`` apart for every trial, whatever ``step_size`` it trains with.
 
-    Validation windows are ``val_step_size`` apart for every trial, whatever ``step_size`` it trains with:
     neuralforecast reads one attribute for both (`BaseModel._create_windows`).
     """
+
+    def __init__(self, val_step_size: int) -> None:
+        self.val_step_size = val_step_size
+        self._training_step_size = 1
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
+        """Lay the validation windows as every other trial's."""
+        self._training_step_size = pl_module.step_size
+        pl_module.step_size = self.val_step_size
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
+        """Go on training as before."""
+        pl_module.step_size = self._training_step_size
+
+
+class ValidationHook(ValidationWindows):
+    """At each validation check: report the loss at its training step, ask the pruner, notice a request to stop."""
 
     def __init__(
         self,
@@ -36,8 +52,8 @@ class ValidationHook(pl.Callback):
         is_prunable: bool,
         interruption: Callable[[], Ending | None],
     ) -> None:
+        super().__init__(val_step_size)
         self.trial = trial
-        self.val_step_size = val_step_size
         self.max_steps = max_steps
         self.is_prunable = is_prunable
         self.interruption = interruption
@@ -46,7 +62,6 @@ class ValidationHook(pl.Callback):
         self.best_step = 0
         self.last_step = 0
         self.storage_seconds = 0.0
-        self._training_step_size = 1
 
     def on_train_batch_end(self, trainer: pl.Trainer, *batch: object) -> None:
         """Notice a request to stop, or a lost lease, between checks too."""
@@ -54,14 +69,9 @@ class ValidationHook(pl.Callback):
             self.ending = interrupted
             trainer.should_stop = True
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
-        """Lay the validation windows as every other trial's."""
-        self._training_step_size = pl_module.step_size
-        pl_module.step_size = self.val_step_size
-
     def on_validation_end(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
         """Report and decide whether to go on."""
-        pl_module.step_size = self._training_step_size
+        super().on_validation_end(trainer, pl_module)
         step, value = trainer.global_step, float(pl_module.valid_trajectories[-1][1])
         started = time.monotonic()
         ending = self._judge(step, value)

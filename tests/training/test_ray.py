@@ -15,9 +15,11 @@ import pytest
 import ray
 from optuna.trial import TrialState
 
+from sampler_policies.errors import InputError
 from storage import slots
 from storage.store import Store
 from storage.studies import StoredStudy
+from workers.extras import Extras
 from workers.ray_driver import EXIT_HUNG, TEMPORARY, RayDriver, start_ray
 from workers.result import fit_best
 from workers.signals import StopRequest
@@ -144,6 +146,25 @@ def test_a_study_goes_on_under_the_other_backend(store: Store, draft: Make) -> N
     assert again.study_id == stored.study_id
     Worker(store, [again], StopRequest()).run()
     assert slots.count(store.engine, stored.study_id).ended == 4
+
+
+@pytest.mark.parametrize("step_size", [1, 4])
+def test_a_trial_means_the_same_under_either_backend(store: Store, draft: Make, step_size: int) -> None:
+    from workers.worker import Worker
+
+    space = {"hidden_size": {"value": 8}, "num_layers": 2, "step_size": {"value": step_size}}
+    _, (by_ray,) = work(store, draft(backend="ray", trials=1, space=space, name="ray"))
+    stored = save_study(store, draft(trials=1, space=space, name="pool"))
+    Worker(store, [stored], StopRequest()).run()
+    (by_pool,) = optuna.load_study(study_name="pool", storage=store.trials).trials
+    assert by_ray.params == by_pool.params
+    assert by_ray.intermediate_values == pytest.approx(by_pool.intermediate_values, rel=1e-4)
+    assert by_ray.user_attrs["best_step"] == by_pool.user_attrs["best_step"]
+
+
+def test_a_configuration_function_needs_optuna(draft: Make) -> None:
+    with pytest.raises(InputError, match="backend: got ray; a configuration function needs Optuna's trials"):
+        draft(backend="ray", extras=Extras(config=lambda trial: {"input_size": 8}))
 
 
 def test_a_silent_ray_ends_the_process() -> None:
