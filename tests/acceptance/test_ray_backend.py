@@ -55,7 +55,7 @@ def test_interrupted_and_run_again_it_ends_with_all_files(
 
 
 def test_killed_and_hanging_it_goes_on(castpool: Start, database: str, data: Path) -> None:
-    process = castpool(*RAY, "--trials", "4", "--max-steps", "200", "--hang-seconds", "20")
+    process = castpool(*RAY, "--trials", "4", "--max-steps", "200", "--hang-seconds", "60")
     wait_for(process, lambda: ended(database) >= 1)
     running = [own.user_attrs for own in load(database).trials if own.state == TrialState.RUNNING]
     driver = next(own["castpool"]["pid"] for own in running if "castpool" in own)
