@@ -1,19 +1,23 @@
 """Connections: one engine a process, and patience with a server that goes away.
 
-A worker holds one connection, Optuna's work included; its heartbeat takes a second one for a moment. Prepared
-statements are off, so that a connection pooler in transaction mode can stand between.
+Each statement is a transaction of its own and one round trip, unless `transaction` or `run_together` says otherwise.
+No state of the session is needed from one statement to the next, and prepared statements are off, so that a
+connection pooler in transaction mode can stand between.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import psycopg
 import tenacity
 from optuna.exceptions import StorageInternalError
+from psycopg.rows import namedtuple_row
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import URL, Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, ProgrammingError
 
 from storage.errors import StorageUnreachableError, StorageURLError
@@ -32,9 +36,6 @@ def engine_options(application_name: str) -> dict[str, Any]:
     return {
         "pool_size": 1,
         "max_overflow": 2,
-        "pool_pre_ping": True,
-        # What the statements of slots, reaper and studies rely on, whatever the server's default.
-        "isolation_level": "READ COMMITTED",
         "connect_args": {
             "application_name": application_name[:63],
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -55,7 +56,7 @@ def connect(url: URL, application_name: str, patience_seconds: float = FIRST_PAT
         StorageUnreachableError: it did not answer within ``patience_seconds``.
         StorageURLError: the URL has an option that PostgreSQL's client does not know.
     """
-    engine = create_engine(url, **engine_options(application_name))
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", **engine_options(application_name))
 
     def answer() -> None:
         with engine.connect() as connection:
@@ -85,7 +86,7 @@ def is_passing(error: BaseException) -> bool:
         error = cause
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, OperationalError | InterfaceError)
+    return isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError)
 
 
 def patiently(action: Callable[[], T], patience_seconds: float = WORKING_PATIENCE_SECONDS) -> T:
@@ -102,6 +103,47 @@ def patiently(action: Callable[[], T], patience_seconds: float = WORKING_PATIENC
         reraise=True,
     )
     return retrying(action)
+
+
+def run(engine: Engine, statement: str, **arguments: Any) -> Sequence[Row[Any]]:
+    """Run one statement, which must be safe to repeat, and return its rows. One round trip."""
+
+    def execute() -> Sequence[Row[Any]]:
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(statement, arguments)
+            return result.all() if result.returns_rows else []
+
+    return patiently(execute)
+
+
+def run_together(engine: Engine, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Any]]:
+    """Run statements in one transaction and return the rows of each. One round trip: none sees another's answer.
+
+    The whole must be safe to repeat.
+    """
+
+    def execute() -> list[list[Any]]:
+        with engine.begin() as connection:
+            driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+            try:
+                with driver.pipeline(), driver.transaction():
+                    cursors = [
+                        driver.cursor(row_factory=namedtuple_row).execute(statement, arguments)
+                        for statement, arguments in statements
+                    ]
+                return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
+            except psycopg.OperationalError:
+                connection.invalidate()
+                raise
+
+    return patiently(execute)
+
+
+@contextmanager
+def transaction(engine: Engine, isolation_level: str = "READ COMMITTED") -> Iterator[Connection]:
+    """Several statements, of which one may depend on another's answer: all of them happen, or none."""
+    with engine.execution_options(isolation_level=isolation_level).begin() as connection:
+        yield connection
 
 
 def _say(state: tenacity.RetryCallState) -> None:

@@ -7,12 +7,11 @@ import json
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
-from storage.engine import patiently
+from storage.engine import patiently, transaction
 from storage.slots import LEASE_SECONDS
 
 BATCH = 100
 LOST = "lost: the worker stopped beating"
-ORPHANED = "lost: the worker did not hold its slot any more"
 
 # A worker that has not been heard since the server started may be on its way back: nobody could beat meanwhile.
 EXPIRED = text("""
@@ -46,18 +45,6 @@ UPDATE castpool_slots s
  WHERE s.study_id = :study_id AND s.slot = ANY(:slots) AND own.study_id = s.study_id AND own.slot = s.slot
 """)
 
-# Trials that were made for an attempt which is over: the worker died, or its lease did, before they were attached.
-ORPHANS = text("""
-SELECT t.trial_id FROM trials t JOIN trial_user_attributes note ON note.trial_id = t.trial_id AND note.key = 'castpool'
- WHERE t.study_id = :study_id AND t.state = 'RUNNING'
-   AND NOT EXISTS (
-       SELECT FROM castpool_slots s
-        WHERE s.study_id = t.study_id AND s.lease_until IS NOT NULL
-          AND s.slot = (note.value_json::jsonb ->> 'slot')::int
-          AND s.attempt = (note.value_json::jsonb ->> 'attempt')::int)
- LIMIT :batch
-""")
-
 # Those that have left too: a worker that ends by an error leaves the roster, but not its slot.
 EXPIRE = text("""
 UPDATE castpool_slots SET lease_until = now() - interval '1 second'
@@ -76,17 +63,14 @@ def reap(engine: Engine, study_id: int) -> list[int]:
     """
 
     def end_expired() -> list[int]:
-        study, batch = {"study_id": study_id}, {"batch": BATCH}
-        with engine.begin() as connection:
-            expired = connection.execute(EXPIRED, {**study, **batch, "return_seconds": LEASE_SECONDS}).all()
+        study = {"study_id": study_id}
+        with transaction(engine) as connection:
+            expired = connection.execute(EXPIRED, {**study, "batch": BATCH, "return_seconds": LEASE_SECONDS}).all()
             slots = [row.slot for row in expired]
             if slots:
                 attached = [row.trial_id for row in expired if row.trial_id is not None]
                 connection.execute(FAIL, {"trial_ids": attached, "reason": json.dumps(LOST)})
                 connection.execute(SETTLE, {**study, "slots": slots})
-            orphans = list(connection.execute(ORPHANS, {**study, **batch}).scalars())
-            if orphans:
-                connection.execute(FAIL, {"trial_ids": orphans, "reason": json.dumps(ORPHANED)})
             return slots
 
     return patiently(end_expired)
@@ -100,7 +84,7 @@ def reap_worker(engine: Engine, study_id: int, host: str, pid: int) -> list[int]
 
     def expire() -> None:
         who = {"host": host, "pid": pid}
-        with engine.begin() as connection:
+        with transaction(engine) as connection:
             connection.execute(EXPIRE, {**who, "study_id": study_id})
             connection.execute(LEAVE, who)
 

@@ -12,12 +12,17 @@ lock one row at a time; only `studies.create_or_resume` (study, slots) and `reap
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
+from alembic.script import ScriptDirectory
+from optuna.storages import _rdb as optuna_tables
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ProgrammingError
 
+from storage.engine import transaction
 from storage.errors import SchemaVersionError, StorageError
 from storage.url import redacted
 
@@ -73,6 +78,10 @@ CREATE INDEX IF NOT EXISTS castpool_slots_open ON castpool_slots (study_id, slot
 def ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> None:
     """Create what is missing, once, however many processes ask at the same moment.
 
+    Args:
+        engine: the database.
+        create_optuna_tables: creates Optuna's tables, or refuses those of another Optuna.
+
     Raises:
         SchemaVersionError: the tables are another castpool's.
         StorageError: the user may not create tables, or not read those that are there.
@@ -91,12 +100,25 @@ def ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> None:
             f"storage: its tables are of version {version} and this castpool needs {VERSION}; use the castpool that "
             "made them, or another database."
         )
+    if _optuna_version(engine) != optuna_head():
+        create_optuna_tables()
+
+
+@cache
+def optuna_head() -> str | None:
+    """Return the version of the tables that the installed Optuna works on."""
+    return ScriptDirectory(str(Path(optuna_tables.__file__).parent / "alembic")).get_current_head()
+
+
+def _optuna_version(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> int:
     if (version := _version(engine)) is not None:
         return version
-    with engine.begin() as connection:
+    with transaction(engine) as connection:
         # Held until this transaction ends; Optuna's own connection creates its tables meanwhile.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         # Looked up in another transaction: one that began before the wait may still remember that there is no table.

@@ -42,7 +42,17 @@ def _fenced(write: str, condition: str = "ended_at IS NULL") -> TextClause:
 
 
 ATTACH = _fenced("UPDATE castpool_slots SET trial_id = :trial_id")
-BEAT = _fenced("UPDATE castpool_slots SET lease_until = now() + make_interval(secs => :seconds)")
+_PROLONG = "UPDATE castpool_slots SET lease_until = now() + make_interval(secs => :seconds)"
+# The lease, the worker, and Optuna's own heartbeat for whoever watches with Optuna, in the session's time zone.
+BEAT = text(f"""
+WITH held AS ({_fenced(_PROLONG)} RETURNING worker_id, trial_id)
+, worker AS (UPDATE castpool_workers w SET last_beat = now() FROM held WHERE w.worker_id = held.worker_id)
+, heart AS (
+    INSERT INTO trial_heartbeats (trial_id, heartbeat)
+    SELECT t.trial_id, localtimestamp FROM held JOIN trials t USING (trial_id) WHERE t.state = 'RUNNING'
+    ON CONFLICT (trial_id) DO UPDATE SET heartbeat = EXCLUDED.heartbeat)
+SELECT 1 FROM held
+""")
 # Repeated after a lost answer it finds its own work and changes nothing.
 FINISH = _fenced(
     "UPDATE castpool_slots SET ended_at = coalesce(ended_at, now()), outcome = :outcome, lease_until = NULL",

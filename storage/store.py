@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from optuna.storages import BaseStorage
 from sqlalchemy.engine import URL, Engine
 
 from storage import schema, trials
 from storage.embedded import EmbeddedServer
 from storage.engine import FIRST_PATIENCE_SECONDS, connect, patiently
+from storage.optuna_trials import PoolStorage
 from storage.url import parse, redacted
 
 URL_VARIABLE = "CASTPOOL_STORAGE"
@@ -24,7 +24,7 @@ class Store:
 
     url: URL
     engine: Engine
-    trials: BaseStorage
+    trials: PoolStorage
     is_embedded: bool
     notes: tuple[str, ...] = ()
 
@@ -66,7 +66,6 @@ def _opened(
     engine = connect(url, application_name, patience_seconds)
     try:
         patiently(lambda: schema.ensure(engine, lambda: trials.create_tables(url)), patience_seconds)
-        optuna_storage = patiently(lambda: trials.open_trials(engine, application_name), patience_seconds)
-        yield Store(url, engine, optuna_storage, is_embedded, notes)
+        yield Store(url, engine, PoolStorage(engine), is_embedded, notes)
     finally:
         engine.dispose()

@@ -12,7 +12,7 @@ import optuna
 from sqlalchemy import text
 
 from storage import slots
-from storage.engine import patiently
+from storage.engine import patiently, transaction
 from storage.errors import StudyConflictError, StudyNotFoundError
 from storage.store import Store
 
@@ -95,7 +95,7 @@ def create_or_resume(
         arguments[key] = json.dumps(value)
 
     def write() -> None:
-        with store.engine.begin() as connection:
+        with transaction(store.engine) as connection:
             if connection.execute(INSERT, arguments).rowcount == 0:
                 # Refused once more: somebody may have created another one since it was looked for.
                 _refuse_differences(name, connection.execute(KEPT, arguments).scalar_one(), identity)

@@ -23,7 +23,7 @@ from storage.errors import LeaseLostError
 from storage.slots import Claim, SlotCounts
 from storage.store import Store
 from storage.studies import StoredStudy
-from storage.trials import begin_trial
+from storage.trials import begin_trial, end_trial, note
 from workers.extras import Extras
 from workers.heartbeat import Heartbeat
 from workers.objective import Job, Trained, train
@@ -33,6 +33,8 @@ from workers.spec import StudySpec, make_spec
 from workers.validation_hook import Ending
 
 log = logging.getLogger("castpool.worker")
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
 
 
 class Desk:
@@ -81,16 +83,14 @@ class Desk:
             LeaseLostError: the slot has passed on meanwhile.
         """
         who = {"worker": self.worker_id, "host": self.host, "pid": self.pid}
-        trial = begin_trial(self.study, claim, who, params)
-        slots.attach(self.store.engine, claim, trial._trial_id)
-        return trial
+        return begin_trial(self.study, claim, who, params)
 
     def fill(self, claim: Claim) -> None:
         """Train the trial of a claimed slot, and tell how it ended."""
         try:
             trial = self.begin(claim)
-            trial.set_user_attr("sampler", sampled_by(self.study, trial, claim))
-            with Heartbeat(self.store, claim, trial._trial_id) as heartbeat:
+            note(self.study, trial, {"sampler": sampled_by(self.study, trial, claim)})
+            with Heartbeat(self.store, claim) as heartbeat:
                 trained = self._train(trial, claim, heartbeat)
             self.tell(trial, claim, trained)
         except (LeaseLostError, UpdateFinishedTrialError) as error:
@@ -104,24 +104,20 @@ class Desk:
             LeaseLostError: the slot is somebody else's now.
             UpdateFinishedTrialError: somebody has ended the trial.
         """
-        ending, engine = trained.ending, self.store.engine
+        ending = trained.ending
         if ending.outcome == "lost":
             raise LeaseLostError(f"slot {claim.slot}, attempt {claim.attempt}: {ending.reason}")
-        # The fence: from here on the lease outlasts what follows, unless the server is away for longer than a lease.
-        # Then the reaper has ended the trial, telling changes nothing, and ending the slot says that it is lost.
-        slots.beat(engine, claim)
-        _note(trial, trained)
-        if ending.outcome == "complete":
-            self.study.tell(trial, trained.value, skip_if_finished=True)
-        elif ending.outcome in ("pruned", "diverged"):
-            # A diverged trial is told as pruned: samplers learn from it that this was a bad place.
-            self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-        else:
-            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-        if ending.outcome == "stopped":
-            slots.hand_back(engine, claim)
-        else:
-            slots.finish(engine, claim, ending.outcome)
+        # A diverged trial is told as pruned: samplers learn from it that this was a bad place.
+        state = STATES.get(ending.outcome, TrialState.FAIL)
+        end_trial(
+            self.study,
+            trial,
+            claim,
+            state,
+            trained.value if state == TrialState.COMPLETE else None,
+            outcome=None if ending.outcome == "stopped" else ending.outcome,
+            user_attrs=_notes(trained),
+        )
 
     def _load_study(self) -> optuna.Study:
         plan, extras = self.job.plan, self.job.extras
@@ -156,14 +152,15 @@ class Desk:
             return Trained(Ending("failed", reason), math.inf, 0, {}, 0.0)
 
 
-def _note(trial: optuna.Trial, trained: Trained) -> None:
-    trial.set_user_attr("training_seconds", round(trained.seconds, 3))
+def _notes(trained: Trained) -> dict[str, Any]:
+    notes: dict[str, Any] = {"training_seconds": round(trained.seconds, 3)}
     if trained.ending.reason:
-        trial.set_user_attr("reason", trained.ending.reason)
+        notes["reason"] = trained.ending.reason
     if trained.config:
-        trial.set_user_attr("config", json.loads(json.dumps(dict(trained.config), default=repr)))
+        notes["config"] = json.loads(json.dumps(dict(trained.config), default=repr))
     if trained.best_step:
-        trial.set_user_attr("best_step", trained.best_step)
+        notes["best_step"] = trained.best_step
+    return notes
 
 
 def sampled_by(study: optuna.Study, trial: optuna.Trial, claim: Claim) -> str:

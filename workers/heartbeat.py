@@ -6,7 +6,7 @@ import logging
 import threading
 from types import TracebackType
 
-from storage import roster, slots
+from storage import slots
 from storage.errors import LeaseLostError
 from storage.slots import Claim
 from storage.store import Store
@@ -19,10 +19,9 @@ BEAT_SECONDS = slots.LEASE_SECONDS / 5
 class Heartbeat:
     """Beats for one attempt until the block ends. ``is_lost`` says that the slot is somebody else's now."""
 
-    def __init__(self, store: Store, claim: Claim, trial_id: int, beat_seconds: float = BEAT_SECONDS) -> None:
+    def __init__(self, store: Store, claim: Claim, beat_seconds: float = BEAT_SECONDS) -> None:
         self._store = store
         self._claim = claim
-        self._trial_id = trial_id
         self._beat_seconds = beat_seconds
         self._ended = threading.Event()
         self._lost = threading.Event()
@@ -50,8 +49,6 @@ class Heartbeat:
         try:
             while True:
                 slots.beat(self._store.engine, self._claim)
-                roster.beat(self._store.engine, self._claim.worker_id)
-                self._store.trials.record_heartbeat(self._trial_id)  # type: ignore[attr-defined]
                 if self._ended.wait(self._beat_seconds):
                     return
         except LeaseLostError as error:

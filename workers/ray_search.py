@@ -110,7 +110,7 @@ class StudySearch(Searcher):
         except (LeaseLostError, UpdateFinishedTrialError) as error:
             log.warning("%s", error)
             return None
-        heartbeat = Heartbeat(self.desk.store, claim, trial._trial_id)
+        heartbeat = Heartbeat(self.desk.store, claim)
         heartbeat.__enter__()
         self.running[trial_id] = Running(claim, trial, config, heartbeat, time.monotonic())
         self.heard_at = time.monotonic()

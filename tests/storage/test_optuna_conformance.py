@@ -1,4 +1,4 @@
-"""Optuna's own conformance suite on the storage that castpool gives to studies: nothing in it is overridden."""
+"""Optuna's own tests for storages, whole, on the storage that studies are given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from optuna.testing.pytest_storages import StorageTestCase
 from storage.store import Store
 
 
-class TestTrials(StorageTestCase):
+class TestPoolStorage(StorageTestCase):
+    """All of them, without an exception."""
+
     @pytest.fixture
     def storage(self, store: Store) -> BaseStorage:
         return store.trials

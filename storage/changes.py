@@ -1,0 +1,71 @@
+"""What is to be written for one trial, gathered until it goes out in one statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.trial import FrozenTrial
+
+from storage.frozen import stored_value
+
+
+@dataclass
+class Changes:
+    """Parameters with their internal values, attributes and reports of one trial, in the order of their coming."""
+
+    params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
+    user_attrs: dict[str, Any] = field(default_factory=dict)
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+    reports: dict[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Changes:
+        """Return all that a trial has."""
+        distributions = trial.distributions
+        params = {name: (distributions[name].to_internal_repr(own), distributions[name]) for name, own in trial.params.items()}
+        return cls(params, dict(trial.user_attrs), dict(trial.system_attrs), dict(trial.intermediate_values))
+
+    def __bool__(self) -> bool:
+        return bool(self.params or self.user_attrs or self.system_attrs or self.reports)
+
+    def add(self, other: Changes) -> None:
+        """Take in what came later."""
+        self.params |= other.params
+        self.user_attrs |= other.user_attrs
+        self.system_attrs |= other.system_attrs
+        self.reports |= other.reports
+
+    def apply(self, trial: FrozenTrial) -> None:
+        """Change the trial as the tables are changed."""
+        for name, (internal, distribution) in self.params.items():
+            trial.params[name] = distribution.to_external_repr(internal)
+            trial.distributions[name] = distribution
+        trial.user_attrs |= self.user_attrs
+        trial.system_attrs |= self.system_attrs
+        trial.intermediate_values |= self.reports
+
+    def arguments(self) -> dict[str, list[Any]]:
+        """Return the arguments of `trial_sql.WRITE` and its like."""
+        reports = [stored_value(float(own)) for own in self.reports.values()]
+        return {
+            "names": list(self.params),
+            "internals": [float(internal) for internal, _ in self.params.values()],
+            "distributions": [distribution_to_json(own) for _, own in self.params.values()],
+            "user_keys": list(self.user_attrs),
+            "user_values": [json.dumps(own) for own in self.user_attrs.values()],
+            "system_keys": list(self.system_attrs),
+            "system_values": [json.dumps(own) for own in self.system_attrs.values()],
+            "steps": list(self.reports),
+            "reports": [value for value, _ in reports],
+            "report_types": [kind for _, kind in reports],
+        }
+
+
+def value_arguments(values: Sequence[float] | None) -> Mapping[str, list[Any]]:
+    """Return the arguments for a trial's values, one an objective."""
+    stored = [stored_value(float(own)) for own in values or ()]
+    return {"objectives": [value for value, _ in stored], "objective_types": [kind for _, kind in stored]}

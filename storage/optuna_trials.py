@@ -1,0 +1,375 @@
+"""An Optuna storage for a pool of workers on PostgreSQL, on Optuna's own tables.
+
+What is written, and when others see it. A trial that this process has created is its own: nobody else writes
+parameters, attributes or reports to it. Its parameters are gathered and go out in one statement, as soon as the trial
+has those that the trial before it had, or together with whatever else is written for it, or before anything of it is
+read. Everything else is written when it is asked for, each thing in one statement. A trial's end carries what was
+still gathered, so nobody ever sees an ended trial that is not whole.
+
+What is read. Ended trials never change, so each is read once. One statement brings what may have changed since: the
+trials that had not ended, and those made since then.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import URL, Engine
+
+from storage import trial_sql
+from storage.changes import Changes, value_arguments
+from storage.engine import connect, patiently, run, run_together
+from storage.errors import LeaseLostError
+from storage.frozen import frozen_trial, stored_time
+from storage.history import FINISHED, History
+from storage.optuna_studies import OptunaStudies
+from storage.slots import Claim
+
+HEARTBEAT_SECONDS = 60
+GRACE_SECONDS = 600
+ALL_STATES = tuple(TrialState)
+
+
+@dataclass
+class OwnTrial:
+    """A running trial that this process has created."""
+
+    study_id: int
+    system_attrs: dict[str, Any]
+    names: set[str] = field(default_factory=set)
+    gathered: Changes = field(default_factory=Changes)
+
+
+@dataclass(frozen=True)
+class SlotEnd:
+    """How the slot of a trial ends together with the trial. Without an outcome it is handed back."""
+
+    claim: Claim
+    outcome: str | None
+    user_attrs: Mapping[str, Any]
+
+
+class PoolStorage(OptunaStudies, BaseHeartbeat):
+    """The storage that studies are given. Safe for the threads of one process."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._histories: dict[int, History] = {}
+        self._own: dict[int, OwnTrial] = {}
+        self._ends: dict[int, SlotEnd] = {}
+        self._is_watched: set[int] = set()
+        self._is_fresh: set[int] = set()
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> URL:
+        return self.engine.url
+
+    def __setstate__(self, url: URL) -> None:
+        self.__init__(connect(url, "castpool"))  # type: ignore[misc]
+
+    # --- trials begin
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create a trial, numbered without a gap. Raises KeyError where there is no such study."""
+        return self._create(study_id, template_trial)
+
+    def create_in_slot(self, claim: Claim, template: FrozenTrial) -> int:
+        """Create the running trial of a slot and attach it. Raises LeaseLostError where the slot has passed on."""
+        return self._create(claim.study_id, template, claim)
+
+    def begin_in_slot(self, claim: Claim, trial_id: int, note: Mapping[str, Any]) -> bool:
+        """Take a waiting trial for a slot; return whether it was still there to be taken."""
+        arguments = {**claim.key, "trial_id": trial_id, "note": json.dumps(note)}
+        return bool(run(self.engine, trial_sql.BEGIN_IN_SLOT, **arguments))
+
+    def _create(self, study_id: int, template: FrozenTrial | None, claim: Claim | None = None) -> int:
+        changes = Changes() if template is None else Changes.of(template)
+        state = TrialState.RUNNING if template is None else template.state
+        if changes.params:
+            self._check(study_id, {name: own for name, (_, own) in changes.params.items()})
+        arguments = {
+            "study_id": study_id,
+            "state": state.name,
+            "datetime_start": None if template is None else stored_time(template.datetime_start),
+            "datetime_complete": None if template is None else stored_time(template.datetime_complete),
+            **({} if claim is None else claim.key),
+            **changes.arguments(),
+            **value_arguments(None if template is None else template.values),
+        }
+        statement = trial_sql.CREATE if claim is None else trial_sql.CREATE_IN_SLOT
+        lock = (trial_sql.LOCK_STUDY, {"study_id": study_id})
+        _, rows = run_together(self.engine, [lock, (statement, arguments)])
+        if not rows and claim is not None:
+            rows = list(run(self.engine, trial_sql.ATTACHED, **claim.key))
+            if not rows:
+                raise LeaseLostError(f"slot {claim.slot}, attempt {claim.attempt}: the lease has passed on")
+        if not rows:
+            raise KeyError(f"no study with study_id {study_id}")
+        trial_id = int(rows[0].trial_id)
+        if state == TrialState.RUNNING:
+            with self._lock:
+                self._own[trial_id] = OwnTrial(study_id, dict(changes.system_attrs), set(changes.params))
+        return trial_id
+
+    # --- a trial runs
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        """Set a parameter; see above for when others see it.
+
+        Raises:
+            KeyError: there is no such trial.
+            UpdateFinishedTrialError: it has ended.
+            ValueError: other trials of the study have another distribution under this name.
+        """
+        change = Changes(params={param_name: (param_value_internal, distribution)})
+        with self._lock:
+            own = self._own.get(trial_id)
+            if own is None:
+                study_id = self._unfinished_study(trial_id)
+                self._check(study_id, {param_name: distribution})
+                self._write(trial_id, change)
+                self._history(study_id).learn({param_name: distribution})
+                return
+            self._check(own.study_id, {param_name: distribution})
+            self._history(own.study_id).learn({param_name: distribution})
+            own.names.add(param_name)
+            own.gathered.add(change)
+            usual = self._history(own.study_id).param_names
+            if not usual or own.names == usual:
+                self._write(trial_id, Changes())
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        """Report a value. Raises KeyError or UpdateFinishedTrialError."""
+        self._write(trial_id, Changes(reports={step: intermediate_value}), is_report=True)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Set a user attribute. Raises KeyError or UpdateFinishedTrialError."""
+        self._write(trial_id, Changes(user_attrs={key: value}))
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Set a system attribute. Raises KeyError or UpdateFinishedTrialError."""
+        self._write(trial_id, Changes(system_attrs={key: value}))
+
+    def gather_user_attrs(self, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
+        """Set user attributes together with whatever is written next for a trial of this process's own."""
+        with self._lock:
+            if (own := self._own.get(trial_id)) is None:
+                self._write(trial_id, Changes(user_attrs=dict(user_attrs)))
+            else:
+                own.gathered.add(Changes(user_attrs=dict(user_attrs)))
+
+    def _write(self, trial_id: int, changes: Changes, *, is_report: bool = False) -> None:
+        with self._lock:
+            own = self._own.get(trial_id)
+            if own is not None:
+                own.gathered.add(changes)
+                changes, own.gathered = own.gathered, Changes()
+                own.system_attrs |= changes.system_attrs
+            arguments = {"trial_id": trial_id, **changes.arguments()}
+            if is_report and own is not None and own.study_id in self._is_watched:
+                rows = run(self.engine, trial_sql.WRITE_AND_READ, **arguments, **self._since(own.study_id, FINISHED))
+                written = rows[0].written
+                if written:
+                    self._history(own.study_id).absorb(row._mapping for row in rows if row.trial_id is not None)
+                    self._is_fresh.add(own.study_id)
+            else:
+                written = run(self.engine, trial_sql.WRITE, **arguments)
+            if not written:
+                self._own.pop(trial_id, None)
+                self._unfinished_study(trial_id)
+
+    def _unfinished_study(self, trial_id: int) -> int:
+        """Return the study of a trial that has not ended. Raises KeyError or UpdateFinishedTrialError."""
+        rows = run(self.engine, trial_sql.STATE, trial_id=trial_id)
+        if not rows:
+            raise KeyError(f"no trial with trial_id {trial_id}")
+        self.check_trial_is_updatable(trial_id, TrialState[rows[0].state])
+        return int(rows[0].study_id)
+
+    def _check(self, study_id: int, distributions: Mapping[str, BaseDistribution]) -> None:
+        known = self._history(study_id).distributions
+        if not distributions.keys() <= known.keys():
+            self._look(study_id, ALL_STATES)
+        for name, distribution in distributions.items():
+            if name in known:
+                check_distribution_compatibility(known[name], distribution)
+
+    # --- a trial ends
+
+    def end_with_slot(self, trial_id: int, end: SlotEnd) -> None:
+        """Let the trial's slot end in the statement that will end the trial: both, or neither."""
+        self._ends[trial_id] = end
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Begin a waiting trial, or end one with its values.
+
+        Returns:
+            Whether it is done: False where somebody else has begun the trial.
+
+        Raises:
+            KeyError: there is no such trial.
+            UpdateFinishedTrialError: it has ended before.
+            LeaseLostError: the slot that was to end with it is somebody else's.
+        """
+        if state == TrialState.RUNNING:
+            if run(self.engine, trial_sql.BEGIN, trial_id=trial_id):
+                return True
+            self._unfinished_study(trial_id)
+            return False
+        end = self._ends.pop(trial_id, None)
+        with self._lock:
+            own = self._own.pop(trial_id, None)
+            if own is not None and own.names:
+                self._history(own.study_id).param_names = frozenset(own.names)
+        changes = Changes() if own is None else own.gathered
+        arguments: dict[str, Any] = {"trial_id": trial_id, "state": state.name, **value_arguments(values)}
+        if end is None:
+            statement = trial_sql.END
+        else:
+            statement = trial_sql.END_AND_HAND_BACK if end.outcome is None else trial_sql.END_WITH_SLOT
+            changes.add(Changes(user_attrs=dict(end.user_attrs)))
+            arguments |= {**end.claim.key, "outcome": end.outcome}
+        arguments |= changes.arguments()
+        attempts = 0
+
+        def write() -> bool:
+            nonlocal attempts
+            attempts += 1
+            with self.engine.begin() as connection:
+                row = connection.exec_driver_sql(statement, arguments).one_or_none()
+            return row is not None and (end is None or row.ended == 1)
+
+        if not patiently(write):
+            self._refuse_end(trial_id, state, end, is_repeated=attempts > 1)
+        return True
+
+    def _refuse_end(self, trial_id: int, state: TrialState, end: SlotEnd | None, *, is_repeated: bool) -> None:
+        rows = run(self.engine, trial_sql.STATE, trial_id=trial_id)
+        if is_repeated and rows and rows[0].state == state.name:
+            return  # only the answer was lost
+        if end is not None:
+            raise LeaseLostError(f"slot {end.claim.slot}, attempt {end.claim.attempt}: the lease has passed on")
+        self._unfinished_study(trial_id)
+
+    # --- reading
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial as it is now. Raises KeyError where there is none."""
+        with self._lock:
+            for history in self._histories.values():
+                if (known := history.finished_trial(trial_id)) is not None:
+                    return known
+            self._flush(trial_id)
+        rows = run(self.engine, trial_sql.ONE_TRIAL, trial_id=trial_id, detailed=[own.name for own in ALL_STATES])
+        if not rows:
+            raise KeyError(f"no trial with trial_id {trial_id}")
+        return frozen_trial(rows[0]._mapping)
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        """Return a trial's system attributes; those of this process's own trials without asking the server."""
+        with self._lock:
+            if (own := self._own.get(trial_id)) is not None:
+                return own.system_attrs | own.gathered.system_attrs
+        return self.get_trial(trial_id).system_attrs
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials in these states, or all, in the order of their numbers."""
+        with self._lock:
+            for trial_id in [own_id for own_id, own in self._own.items() if own.study_id == study_id]:
+                self._flush(trial_id)
+            self._look(study_id, tuple(own for own in ALL_STATES if states is None or own in states))
+            trials = self._history(study_id).trials(states)
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def get_best_trial(self, study_id: int) -> FrozenTrial:
+        """Return the complete trial with the best value, the earliest of equals.
+
+        Raises:
+            RuntimeError: the study has several objectives.
+            ValueError: no trial is complete.
+        """
+        directions = self.get_study_directions(study_id)
+        if len(directions) > 1:
+            raise RuntimeError("Best trial can be obtained only for single-objective optimization.")
+        complete = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
+        if not complete:
+            raise ValueError("No trials are completed yet.")
+        sign = -1 if directions[0] == StudyDirection.MAXIMIZE else 1
+        return min(complete, key=lambda own: sign * own.values[0])
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """Return the id of the trial of that number. Raises KeyError where there is none."""
+        rows = run(self.engine, trial_sql.ID_OF_NUMBER, study_id=study_id, number=trial_number)
+        if not rows:
+            raise KeyError(f"no trial with number {trial_number} in the study with study_id {study_id}")
+        return int(rows[0].trial_id)
+
+    def history(self, study_id: int) -> History:
+        """Return what is known of a study's trials, the ended ones up to date; for pruners, which ask at each report.
+
+        From the first time on a report brings back the news, so that asking after it costs nothing.
+        """
+        with self._lock:
+            self._is_watched.add(study_id)
+            if study_id in self._is_fresh:
+                self._is_fresh.remove(study_id)
+            else:
+                self._look(study_id, FINISHED)
+            return self._history(study_id)
+
+    def _history(self, study_id: int) -> History:
+        return self._histories.setdefault(study_id, History())
+
+    def _since(self, study_id: int, states: Sequence[TrialState]) -> dict[str, Any]:
+        history = self._history(study_id)
+        detailed = [own.name for own in {*FINISHED, *states}]
+        return {
+            "study_id": study_id,
+            "last_seen": history.last_seen,
+            "unfinished": history.unfinished,
+            "detailed": detailed,
+        }
+
+    def _look(self, study_id: int, states: Sequence[TrialState]) -> None:
+        self._known_study(study_id)  # raises KeyError where there is none
+        rows = run(self.engine, trial_sql.NEWS, **self._since(study_id, states))
+        self._history(study_id).absorb(row._mapping for row in rows)
+
+    def _flush(self, trial_id: int) -> None:
+        if (own := self._own.get(trial_id)) is not None and own.gathered:
+            self._write(trial_id, Changes())
+
+    # --- Optuna's heartbeat
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Write down that a trial is alive, for whoever watches with Optuna; what counts is the slot's lease."""
+        run(self.engine, trial_sql.BEAT, trial_id=trial_id)
+
+    def get_heartbeat_interval(self) -> int:
+        """Return the seconds between two heartbeats under Optuna's own `optimize`."""
+        return HEARTBEAT_SECONDS
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None] | None:
+        """Return None: retries are the reaper's."""
+        return None
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        with self._lock:
+            self._look(study_id, FINISHED)
+            unfinished = self._history(study_id).unfinished
+        return [own.trial_id for own in run(self.engine, trial_sql.STALE, unfinished=unfinished, grace_seconds=GRACE_SECONDS)]

@@ -1,0 +1,56 @@
+"""The statements on Optuna's study tables."""
+
+from __future__ import annotations
+
+INSERT = """
+WITH study AS (INSERT INTO studies (study_name) VALUES (%(name)s) ON CONFLICT DO NOTHING RETURNING study_id)
+, the_directions AS (
+    INSERT INTO study_directions (study_id, objective, direction)
+    SELECT study_id, d.position - 1, cast(d.direction AS studydirection)
+      FROM study, unnest(cast(%(directions)s AS text[])) WITH ORDINALITY AS d (direction, position))
+SELECT study_id FROM study
+"""
+
+# All that is known of some or all studies, in their order.
+STUDIES = """
+SELECT s.study_id, s.study_name,
+       (SELECT array_agg(d.direction::text ORDER BY d.objective) FROM study_directions d
+         WHERE d.study_id = s.study_id) AS directions,
+       (SELECT json_agg(json_build_array(a.key, a.value_json)) FROM study_user_attributes a
+         WHERE a.study_id = s.study_id) AS user_attrs,
+       (SELECT json_agg(json_build_array(a.key, a.value_json)) FROM study_system_attributes a
+         WHERE a.study_id = s.study_id) AS system_attrs
+  FROM studies s
+ WHERE (%(study_id)s::int IS NULL OR s.study_id = %(study_id)s) AND (%(name)s::text IS NULL OR s.study_name = %(name)s)
+ ORDER BY s.study_id
+"""
+
+SET_USER_ATTR = """
+INSERT INTO study_user_attributes (study_id, key, value_json)
+SELECT study_id, %(key)s, %(value)s FROM studies WHERE study_id = %(study_id)s
+ON CONFLICT (study_id, key) DO UPDATE SET value_json = EXCLUDED.value_json
+RETURNING study_id
+"""
+SET_SYSTEM_ATTR = SET_USER_ATTR.replace("study_user_attributes", "study_system_attributes")
+
+# Optuna's tables do not cascade. castpool's own do, with the study's row.
+_OF_TRIALS = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = %(study_id)s)"
+DELETE = [
+    "SELECT study_id FROM studies WHERE study_id = %(study_id)s FOR UPDATE",
+    *(
+        f"DELETE FROM {table} WHERE {_OF_TRIALS}"
+        for table in (
+            "trial_params",
+            "trial_values",
+            "trial_intermediate_values",
+            "trial_user_attributes",
+            "trial_system_attributes",
+            "trial_heartbeats",
+        )
+    ),
+    *(
+        f"DELETE FROM {table} WHERE study_id = %(study_id)s"
+        for table in ("trials", "study_directions", "study_user_attributes", "study_system_attributes")
+    ),
+    "DELETE FROM studies WHERE study_id = %(study_id)s RETURNING study_id",
+]
