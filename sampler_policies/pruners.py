@@ -16,6 +16,7 @@ from optuna.pruners import (
     WilcoxonPruner,
 )
 
+from sampler_policies.bounded_pruners import BOUNDED
 from sampler_policies.candidates import Candidate, anything, choose
 from sampler_policies.decision import Decision
 from sampler_policies.errors import InputError
@@ -59,7 +60,8 @@ def _build(name: str, arguments: Mapping[str, Any]) -> BasePruner:
     arguments = dict(arguments)
     if isinstance(inner := arguments.get("wrapped_pruner"), Mapping):
         arguments["wrapped_pruner"] = _build(*_named(inner))
-    return build("pruner", _class(name), arguments)
+    cls = _class(name)
+    return build("pruner", BOUNDED.get(cls, cls), arguments)
 
 
 def _class(name: str) -> type[BasePruner]:

@@ -8,6 +8,8 @@ connection pooler in transaction mode can stand between.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,7 +18,7 @@ import psycopg
 import tenacity
 from optuna.exceptions import StorageInternalError
 from psycopg.rows import namedtuple_row
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, ProgrammingError
 
@@ -27,12 +29,30 @@ log = logging.getLogger("castpool.storage")
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS = 10
+SETTINGS = {
+    # What the statements of slots, reaper and trials rely on, whatever the server's default.
+    "default_transaction_isolation": "read\\ committed",
+    "statement_timeout": "300s",
+    "lock_timeout": "30s",
+    # Of a worker that hangs in the middle of one: nobody waits longer for its locks.
+    "idle_in_transaction_session_timeout": "60s",
+}
+# How the server says that it has none left, to a user and to all but its owner.
+FULL = ("too many clients", "connection slots are reserved")
+# With more of the server's connections in use than this, nobody holds one while it does not speak.
+SHORT_SHARE = 0.6
+ASK_AGAIN_SECONDS = 60.0
+IN_USE = """
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::float
+       / current_setting('max_connections')::int
+"""
 FIRST_PATIENCE_SECONDS = 5.0
 WORKING_PATIENCE_SECONDS = 600.0
 
 
-def engine_options(application_name: str) -> dict[str, Any]:
-    """Return what every engine of castpool's is made with, Optuna's own included."""
+def engine_options(url: URL, application_name: str) -> dict[str, Any]:
+    """Return what every engine of castpool's is made with, that for Optuna's tables included."""
+    settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
     return {
         "pool_size": 1,
         "max_overflow": 2,
@@ -40,6 +60,8 @@ def engine_options(application_name: str) -> dict[str, Any]:
             "application_name": application_name[:63],
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "prepare_threshold": None,
+            # The URL's own come later, and win.
+            "options": f"{settings} {url.query.get('options', '')}".strip(),
             # A server that lost its power says no goodbye: notice within half a minute, less than a lease.
             "keepalives_idle": 15,
             "keepalives_interval": 5,
@@ -56,14 +78,20 @@ def connect(url: URL, application_name: str, patience_seconds: float = FIRST_PAT
         StorageUnreachableError: it did not answer within ``patience_seconds``.
         StorageURLError: the URL has an option that PostgreSQL's client does not know.
     """
-    engine = create_engine(url, isolation_level="AUTOCOMMIT", **engine_options(application_name))
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", **engine_options(url, application_name))
+    Thrift(engine)
 
     def answer() -> None:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
     try:
-        patiently(answer, patience_seconds)
+        try:
+            patiently(answer, patience_seconds)
+        except OperationalError as error:
+            if not any(own in str(error) for own in FULL):
+                raise
+            patiently(answer)  # it is there, and busy: somebody will leave
     except (OperationalError, InterfaceError) as error:
         engine.dispose()
         raise StorageUnreachableError(
@@ -74,6 +102,32 @@ def connect(url: URL, application_name: str, patience_seconds: float = FIRST_PAT
         engine.dispose()
         raise StorageURLError(f"storage: got {redacted(url)}, which has an {_cause(error)}; leave it out.") from None
     return engine
+
+
+class Thrift:
+    """Closes the connections of an engine after each use while the server has few left.
+
+    A server of a hundred connections serves two hundred workers: they train for minutes and speak for milliseconds.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._is_short = False
+        self._asked_at = -math.inf
+        event.listen(engine, "connect", self._connected)
+        event.listen(engine, "checkin", self._used)
+
+    def _connected(self, driver: Any, record: Any) -> None:
+        if time.monotonic() - self._asked_at < ASK_AGAIN_SECONDS:
+            return
+        self._asked_at = time.monotonic()
+        with driver.cursor() as cursor:
+            (share,) = cursor.execute(IN_USE).fetchone()
+        driver.rollback()
+        self._is_short = share > SHORT_SHARE
+
+    def _used(self, driver: Any, record: Any) -> None:
+        if self._is_short and driver is not None:
+            record.invalidate(soft=False)
 
 
 def is_passing(error: BaseException) -> bool:

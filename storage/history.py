@@ -10,7 +10,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from storage.frozen import attrs_of, frozen_trial
+from storage.frozen import frozen_trial
 
 FINISHED = tuple(own for own in TrialState if own.is_finished())
 _number = attrgetter("number")
@@ -22,7 +22,6 @@ class History:
     Attributes:
         finished: the ended trials in the order in which they were learned of. It only grows, so a reader that
             remembers how far it came finds what is new behind that place.
-        running_attrs: the system attributes of trials that have not ended, by trial id.
         last_seen: every trial up to this id is in here, or its id is among ``unfinished``.
         distributions: one distribution of each parameter that any of these trials has.
         param_names: the names of the latest trial's parameters.
@@ -30,7 +29,6 @@ class History:
 
     def __init__(self) -> None:
         self.finished: list[FrozenTrial] = []
-        self.running_attrs: dict[int, dict[str, Any]] = {}
         self.last_seen = -1
         self.distributions: dict[str, BaseDistribution] = {}
         self.param_names: frozenset[str] = frozenset()
@@ -43,9 +41,14 @@ class History:
         """The ids of the trials that had not ended at the last look."""
         return list(self._unfinished)
 
+    @property
+    def running(self) -> list[FrozenTrial]:
+        """The trials that had not ended, with their numbers and system attributes at least."""
+        return list(self._unfinished.values())
+
     def absorb(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take in the rows of `trial_sql.NEWS`: all unfinished trials and all new ones, the ended of them whole."""
-        self._unfinished, self.running_attrs = {}, {}
+        self._unfinished = {}
         for row in rows:
             trial = frozen_trial(row)
             self.last_seen = max(self.last_seen, trial._trial_id)
@@ -56,7 +59,6 @@ class History:
                 self._add(trial)
             else:
                 self._unfinished[trial._trial_id] = trial
-                self.running_attrs[trial._trial_id] = attrs_of(row["system_attrs"])
 
     def learn(self, distributions: Mapping[str, BaseDistribution]) -> None:
         """Remember the distributions of a trial."""

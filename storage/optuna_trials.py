@@ -12,6 +12,7 @@ trials that had not ended, and those made since then.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import threading
@@ -68,8 +69,9 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         self._histories: dict[int, History] = {}
         self._own: dict[int, OwnTrial] = {}
         self._ends: dict[int, SlotEnd] = {}
-        self._is_watched: set[int] = set()
-        self._is_fresh: set[int] = set()
+        # Studies whose news were asked for since the last report, and those whose news the last report has brought.
+        self._asked: set[int] = set()
+        self._fresh: set[int] = set()
         self._lock = threading.RLock()
 
     def __getstate__(self) -> URL:
@@ -179,12 +181,12 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
                 changes, own.gathered = own.gathered, Changes()
                 own.system_attrs |= changes.system_attrs
             arguments = {"trial_id": trial_id, **changes.arguments()}
-            if is_report and own is not None and own.study_id in self._is_watched:
+            if is_report and own is not None and self._is_watched(own.study_id):
                 rows = run(self.engine, trial_sql.WRITE_AND_READ, **arguments, **self._since(own.study_id, FINISHED))
                 written = rows[0].written
                 if written:
                     self._history(own.study_id).absorb(row._mapping for row in rows if row.trial_id is not None)
-                    self._is_fresh.add(own.study_id)
+                    self._fresh.add(own.study_id)
             else:
                 written = run(self.engine, trial_sql.WRITE, **arguments)
             if not written:
@@ -250,7 +252,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
             attempts += 1
             with self.engine.begin() as connection:
                 row = connection.exec_driver_sql(statement, arguments).one_or_none()
-            return row is not None and (end is None or row.ended == 1)
+            return row is not None
 
         if not patiently(write):
             self._refuse_end(trial_id, state, end, is_repeated=attempts > 1)
@@ -260,9 +262,9 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         rows = run(self.engine, trial_sql.STATE, trial_id=trial_id)
         if is_repeated and rows and rows[0].state == state.name:
             return  # only the answer was lost
+        self._unfinished_study(trial_id)
         if end is not None:
             raise LeaseLostError(f"slot {end.claim.slot}, attempt {end.claim.attempt}: the lease has passed on")
-        self._unfinished_study(trial_id)
 
     # --- reading
 
@@ -320,17 +322,22 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         return int(rows[0].trial_id)
 
     def history(self, study_id: int) -> History:
-        """Return what is known of a study's trials, the ended ones up to date; for pruners, which ask at each report.
+        """Return what is known of a study's trials, the ended ones up to date; for pruners, which ask after reports.
 
-        From the first time on a report brings back the news, so that asking after it costs nothing.
+        Where one asks after every report, the report itself brings the news, so that asking costs nothing.
         """
         with self._lock:
-            self._is_watched.add(study_id)
-            if study_id in self._is_fresh:
-                self._is_fresh.remove(study_id)
+            self._asked.add(study_id)
+            if study_id in self._fresh:
+                self._fresh.remove(study_id)
             else:
                 self._look(study_id, FINISHED)
             return self._history(study_id)
+
+    def _is_watched(self, study_id: int) -> bool:
+        was_asked = study_id in self._asked
+        self._asked.discard(study_id)
+        return was_asked
 
     def _history(self, study_id: int) -> History:
         return self._histories.setdefault(study_id, History())
@@ -352,7 +359,8 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
 
     def _flush(self, trial_id: int) -> None:
         if (own := self._own.get(trial_id)) is not None and own.gathered:
-            self._write(trial_id, Changes())
+            with contextlib.suppress(UpdateFinishedTrialError):  # it was taken from us; reading is no fault
+                self._write(trial_id, Changes())
 
     # --- Optuna's heartbeat
 

@@ -41,7 +41,6 @@ def _fenced(write: str, condition: str = "ended_at IS NULL") -> TextClause:
     return text(f"{write} WHERE {held} AND {condition}")
 
 
-ATTACH = _fenced("UPDATE castpool_slots SET trial_id = :trial_id")
 _PROLONG = "UPDATE castpool_slots SET lease_until = now() + make_interval(secs => :seconds)"
 # The lease, the worker, and Optuna's own heartbeat for whoever watches with Optuna, in the session's time zone.
 BEAT = text(f"""
@@ -127,22 +126,17 @@ def claim(engine: Engine, study_id: int, worker_id: int) -> Claim | None:
     return patiently(take)
 
 
-def attach(engine: Engine, held: Claim, trial_id: int) -> None:
-    """Write down which Optuna trial fills the slot.
+def beat(engine: Engine, held: Claim) -> None:
+    """Prolong the lease, and write down that its worker is alive.
 
     Raises:
         LeaseLostError: the slot is somebody else's now.
     """
-    _write(engine, ATTACH, held, trial_id=trial_id)
-
-
-def beat(engine: Engine, held: Claim) -> None:
-    """Prolong the lease. Raises LeaseLostError as `attach` does."""
     _write(engine, BEAT, held, seconds=LEASE_SECONDS)
 
 
 def finish(engine: Engine, held: Claim, outcome: str) -> None:
-    """End the slot for good. Raises LeaseLostError as `attach` does, and where it ended otherwise."""
+    """End the slot for good. Raises LeaseLostError as `beat` does, and where it ended otherwise."""
     _write(engine, FINISH, held, outcome=outcome)
 
 

@@ -107,19 +107,20 @@ END = f"WITH {_END.format(condition='')} SELECT trial_id FROM trial"
 
 # The same, and in the same statement the end of the slot that the trial fills: both happen, or neither.
 _HELD = "study_id = %(study_id)s AND slot = %(slot)s AND worker_id = %(worker_id)s AND attempt = %(attempt)s"
-_ENDED_SLOT = _END.format(condition="AND EXISTS (SELECT FROM held)")
+_STILL = f"ended_at IS NULL AND EXISTS (SELECT FROM trials WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED})"
+_ENDED_WITH = _END.format(condition="AND EXISTS (SELECT FROM held)")
 END_WITH_SLOT = f"""
 WITH held AS (
-    UPDATE castpool_slots SET ended_at = coalesce(ended_at, now()), outcome = %(outcome)s, lease_until = NULL
-     WHERE {_HELD} AND (ended_at IS NULL OR outcome = %(outcome)s) RETURNING slot)
-, {_ENDED_SLOT}
-SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM trial) AS ended
+    UPDATE castpool_slots SET ended_at = now(), outcome = %(outcome)s, lease_until = NULL
+     WHERE {_HELD} AND {_STILL} RETURNING slot)
+, {_ENDED_WITH}
+SELECT trial_id FROM trial
 """
 END_AND_HAND_BACK = f"""
 WITH held AS (
-    UPDATE castpool_slots SET worker_id = NULL, lease_until = NULL WHERE {_HELD} AND ended_at IS NULL RETURNING slot)
-, {_ENDED_SLOT}
-SELECT (SELECT count(*) FROM held) AS held, (SELECT count(*) FROM trial) AS ended
+    UPDATE castpool_slots SET worker_id = NULL, lease_until = NULL WHERE {_HELD} AND {_STILL} RETURNING slot)
+, {_ENDED_WITH}
+SELECT trial_id FROM trial
 """
 
 # A new trial takes two statements in one transaction, sent together: one statement alone would number the trial by

@@ -145,19 +145,17 @@ class Desk:
         except UpdateFinishedTrialError:
             raise  # somebody else has ended this attempt: not a failure of the training
         except optuna.TrialPruned as error:
-            return Trained(Ending("pruned", str(error)), math.inf, 0, {}, 0.0)
+            return Trained(Ending("pruned", str(error)), math.inf, 0, 0.0)
         except Exception as error:
             log.warning("trial %d failed", trial.number, exc_info=True)
             reason = f"{type(error).__name__}: {str(error).strip()[:500]}"
-            return Trained(Ending("failed", reason), math.inf, 0, {}, 0.0)
+            return Trained(Ending("failed", reason), math.inf, 0, 0.0)
 
 
 def _notes(trained: Trained) -> dict[str, Any]:
     notes: dict[str, Any] = {"training_seconds": round(trained.seconds, 3)}
     if trained.ending.reason:
         notes["reason"] = trained.ending.reason
-    if trained.config:
-        notes["config"] = json.loads(json.dumps(dict(trained.config), default=repr))
     if trained.best_step:
         notes["best_step"] = trained.best_step
     return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import time
 import warnings
@@ -64,7 +65,6 @@ class Trained:
     ending: Ending
     value: float
     best_step: int
-    config: Mapping[str, Any]
     seconds: float
 
 
@@ -77,6 +77,11 @@ def configure(job: Job, trial: optuna.Trial) -> dict[str, Any]:
     if job.plan.space is None:
         raise InputError("study", "no configuration function", "run the Python that made this study.")
     return job.plan.space.suggest(trial)
+
+
+def record_config(trial: optuna.Trial, config: Mapping[str, Any]) -> None:
+    """Write a configuration down before it trains, and with it the parameters: others see it, and a retry repeats it."""
+    trial.set_user_attr("config", json.loads(json.dumps(dict(config), default=repr)))
 
 
 def build_model(job: Job, config: Mapping[str, Any], callbacks: list[pl.Callback], **changed: Any) -> Any:
@@ -117,6 +122,7 @@ def _static_columns(series: Series) -> list[str]:
 def train(job: Job, trial: optuna.Trial, *, is_prunable: bool, interruption: Callable[[], Ending | None]) -> Trained:
     """Train one trial to its end, whichever that is."""
     config = configure(job, trial)
+    record_config(trial, config)
     max_steps = int(config.get("max_steps", job.plan.max_steps))
     hook = ValidationHook(
         trial,
@@ -140,7 +146,7 @@ def train(job: Job, trial: optuna.Trial, *, is_prunable: bool, interruption: Cal
             raise
         ending = Ending("diverged", f"training loss was NaN after step {hook.last_step}")
     seconds = time.monotonic() - started - hook.storage_seconds
-    return Trained(ending or hook.ending, hook.best_value, hook.best_step, config, seconds)
+    return Trained(ending or hook.ending, hook.best_value, hook.best_step, seconds)
 
 
 def quiet() -> None:

@@ -20,9 +20,10 @@ from ray.tune.search import Searcher
 
 from storage.errors import LeaseLostError
 from storage.slots import Claim
+from storage.trials import note
 from workers.desk import Desk, sampled_by
 from workers.heartbeat import Heartbeat
-from workers.objective import Trained
+from workers.objective import Trained, record_config
 from workers.signals import StopRequest
 from workers.validation_hook import Ending
 
@@ -106,7 +107,8 @@ class StudySearch(Searcher):
             trial = self.desk.begin(claim, params)
             config = space.suggest(trial)
             by = type(self.inner).__name__ if params is not None else sampled_by(self.desk.study, trial, claim)
-            trial.set_user_attr("sampler", by)
+            note(self.desk.study, trial, {"sampler": by})
+            record_config(trial, config)
         except (LeaseLostError, UpdateFinishedTrialError) as error:
             log.warning("%s", error)
             return None
@@ -159,7 +161,7 @@ class StudySearch(Searcher):
         best_step = min(running.curve, key=lambda step: running.curve[step], default=0)
         value = running.curve.get(best_step, math.inf)
         seconds = float(result.get("time_total_s") or time.monotonic() - running.started)
-        return Trained(self._ending(running, result, error), value, best_step, running.config, seconds)
+        return Trained(self._ending(running, result, error), value, best_step, seconds)
 
     def _ending(self, running: Running, result: dict[str, Any], error: bool) -> Ending:
         plan = self.desk.job.plan

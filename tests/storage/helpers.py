@@ -12,6 +12,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import Connection, Engine, Row, create_engine
 
 from storage import datasets, reaper, roster, slots
+from storage.optuna_trials import PoolStorage
 from storage.slots import Claim
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume
@@ -62,16 +63,14 @@ def started(store: Store, stored: StoredStudy, worker: int | None = None) -> tup
     """Return a claimed slot and its trial, attached, with one parameter and one report."""
     claim = claimed(store, stored, worker)
     trial = begin_trial(load(store, stored.name), claim, {"worker": claim.worker_id})
-    slots.attach(store.engine, claim, trial._trial_id)
     trial.suggest_float("x", 0, 1)
     trial.report(0.5, step=1)
     return claim, trial
 
 
 def frozen(store: Store, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-    """Return a trial as it stands in the tables now, whatever Optuna's cache thinks of it."""
-    backend: optuna.storages.RDBStorage = store.trials._backend  # type: ignore[attr-defined]
-    return backend.get_trial(trial._trial_id)
+    """Return a trial as it stands in the tables now, whatever the store's own storage remembers of it."""
+    return PoolStorage(store.engine).get_trial(trial._trial_id)
 
 
 def execute(store: Store, statement: str, **values: Any) -> list[Row[Any]]:

@@ -10,12 +10,13 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from storage import reaper, slots
+from storage import reaper
+from storage.errors import LeaseLostError
 from storage.slots import Claim
 from storage.store import Store, open_store
 from storage.studies import StoredStudy
 from storage.trials import begin_trial
-from tests.storage.helpers import claimed, execute, expire, joined, load, losing_answer, make_study
+from tests.storage.helpers import claimed, execute, expire, joined, load, losing_answer, make_study, slot_row
 
 DEFAULT = {"x": 0.125, "n": 32, "kind": "adam"}
 WORKER = {"worker": 7, "host": "node", "pid": 1234}
@@ -35,9 +36,7 @@ def suggested(trial: optuna.Trial) -> Mapping[str, Any]:
 
 
 def begun(store: Store, claim: Claim) -> optuna.Trial:
-    trial = begin_trial(load(store), claim, WORKER)
-    slots.attach(store.engine, claim, trial._trial_id)
-    return trial
+    return begin_trial(load(store), claim, WORKER)
 
 
 def lose(store: Store, claim: Claim) -> None:
@@ -140,30 +139,31 @@ def test_what_somebody_enqueued_through_optuna_fills_a_slot_that_is_the_samplers
     assert [trial.state for trial in load(store).trials] == [TrialState.RUNNING] * 3
 
 
-def test_a_row_left_by_a_lost_answer_is_ended_by_the_reaper_and_the_attempt_goes_on(
-    store: Store, stored: StoredStudy
-) -> None:
+def test_a_trial_whose_answer_was_lost_is_found_again(store: Store, stored: StoredStudy) -> None:
     claim = claimed(store, stored)
-    study = load(store)
-    with losing_answer(store.engine):
-        trial = begin_trial(study, claim, WORKER)
-    slots.attach(store.engine, claim, trial._trial_id)
-    assert len(study.trials) == 2
+    with losing_answer(store.engine) as lost:
+        trial = begin_trial(load(store), claim, WORKER)
 
-    reaper.reap(store.engine, stored.study_id)
-    assert {own.state for own in study.trials} == {TrialState.RUNNING}, "both might still be the attempt's"
-
-    study.tell(trial, 0.5)
-    slots.finish(store.engine, claim, "complete")
-    reaper.reap(store.engine, stored.study_id)
-    assert [own.state for own in load(store).trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert lost
+    assert suggested(trial) == DEFAULT
+    assert [own._trial_id for own in load(store).trials] == [trial._trial_id] == [slot_row(store, claim).trial_id]
 
 
-def test_the_sampler_looks_at_what_there_is_now(store: Store, stored: StoredStudy) -> None:
-    """A trial that was given up without being told must not leave the sampler with an old view."""
-    study = load(store)
-    begin_trial(study, claimed(store, stored, joined(store, stored)), WORKER)
-    assert len(study._get_trials(use_cache=True)) == 1
-    begin_trial(study, claimed(store, stored), WORKER)
+def test_whoever_has_lost_the_slot_makes_no_trial(store: Store, stored: StoredStudy) -> None:
+    late = claimed(store, stored)
+    lose(store, late)
+    begun(store, claimed(store, stored))
 
-    assert len(study._get_trials(use_cache=True)) == 2
+    with pytest.raises(LeaseLostError):
+        begin_trial(load(store), late, WORKER)
+    assert len(load(store).trials) == 1
+
+
+def test_a_waiting_trial_is_taken_once(store: Store, database: str, stored: StoredStudy) -> None:
+    load(store).enqueue_trial({"x": 0.75})
+    begun(store, claimed(store, stored))
+    claims = [claimed(store, stored), claimed(store, stored)]
+    waiting = load(store).get_trials(states=(TrialState.WAITING,))[0]._trial_id
+
+    assert [store.trials.begin_in_slot(own, waiting, WORKER) for own in claims] == [True, False]
+    assert [slot_row(store, own).trial_id for own in claims] == [waiting, None]

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from storage import reaper, roster, slots
 from storage.store import Store, open_store
 from storage.studies import open_study
-from storage.trials import begin_trial
+from storage.trials import begin_trial, end_trial
 from tests.storage.helpers import load, make_study, watcher
 
 STORM_SECONDS = 3.0
@@ -61,15 +61,13 @@ def work(url: str, is_over: threading.Event) -> dict[int, optuna.trial.FrozenTri
             claim = slots.claim(store.engine, stored.study_id, worker)
             assert claim is not None
             trial = begin_trial(study, claim, {"worker": worker})
-            slots.attach(store.engine, claim, trial._trial_id)
             params = {"x": trial.suggest_float("x", 0, 1), "n": trial.suggest_int("n", 1, 9)}
             for step in range(N_REPORTS):
                 trial.report(params["x"] + step, step)
                 slots.beat(store.engine, claim)
-                store.trials.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
             state = TOLD[claim.slot % 3]
-            study.tell(trial, params["x"] if state == TrialState.COMPLETE else None, state)
-            slots.finish(store.engine, claim, state.name.lower())
+            value = params["x"] if state == TrialState.COMPLETE else None
+            end_trial(study, trial, claim, state, value, outcome=state.name.lower(), user_attrs={})
             told[claim.slot] = trial._cached_frozen_trial
     return told
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +14,6 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from storage.store import Store, open_store
-from storage.trials import REPEATABLE, PatientStorage
 from tests.storage.helpers import breaking_before_statement, connections, eventually, execute, losing_answer, watcher
 
 X = FloatDistribution(0, 1)
@@ -37,7 +35,7 @@ CALLS: dict[str, tuple[Callable[[BaseStorage, int, int], Any], bool]] = {
     "a note on a trial": (lambda own, study, trial: own.set_trial_user_attr(trial, "a", 1), True),
     "a sampler's note on a trial": (lambda own, study, trial: own.set_trial_system_attr(trial, "a", 1), True),
     "tell": (lambda own, study, trial: own.set_trial_state_values(trial, TrialState.COMPLETE, [0.5]), True),
-    "a heartbeat": (lambda own, study, trial: own.record_heartbeat(trial), True),  # type: ignore[attr-defined]
+    "a heartbeat": (lambda own, study, trial: own.record_heartbeat(trial), True),
     "stale trials": (lambda own, study, trial: own._get_stale_trial_ids(study), False),  # type: ignore[attr-defined]
     "a trial": (lambda own, study, trial: own.get_trial(trial), False),
     "a trial by its number": (lambda own, study, trial: own.get_trial_id_from_study_id_trial_number(study, 0), False),
@@ -73,29 +71,17 @@ def trial_id(store: Store, elsewhere: RDBStorage) -> int:
 def test_a_broken_connection_is_waited_out(store: Store, trial_id: int, name: str) -> None:
     call, _ = CALLS[name]
     study_id = store.trials.get_study_id_from_name("air")
-    if name == "a parameter":
-        store.trials.get_all_trials(study_id)  # Optuna's cache wants to have seen the trial
-
     with breaking_before_statement(store.engine) as cut:
         call(store.trials, study_id, trial_id)
 
     assert len(cut) == 1, "the call never reached the server"
 
 
-def test_a_connection_that_breaks_while_optuna_reads_the_trials_is_waited_out(store: Store, trial_id: int) -> None:
-    """Optuna takes that for too long a list, and asks once more in the broken session."""
-    study_id = store.trials.get_study_id_from_name("air")
-
-    with breaking_before_statement(store.engine, containing="ORDER BY trials.trial_id") as cut:
-        assert len(store.trials.get_all_trials(study_id)) == 2
-    assert cut
-
-
 @pytest.mark.parametrize("name", WRITES)
 def test_a_write_whose_answer_was_lost_is_written_once(store: Store, trial_id: int, name: str) -> None:
     counted = {
         "create a study": ("studies WHERE study_name = 'other'", 1),
-        "create a trial": ("trials", 4),  # the one exception: a row that nobody fills, which a reaper ends
+        "create a trial": ("trials", 4),  # the one exception: a row that nobody fills; one for a slot is found again
         "note on a study": ("study_user_attributes", 1),
         "a sampler's note on a study": ("study_system_attributes", 1),
         "a parameter": ("trial_params", 1),
@@ -118,29 +104,6 @@ def test_a_write_whose_answer_was_lost_is_written_once(store: Store, trial_id: i
     rows, expected = counted[name]
     assert lost
     assert execute(store, f"SELECT count(*) FROM {rows}") == [(expected,)]
-
-
-def test_every_method_of_optunas_that_opens_a_session_is_patient() -> None:
-    """A new Optuna may add one; then it belongs into REPEATABLE, or into the exceptions here with a reason."""
-    speaking = {
-        name
-        for name, method in inspect.getmembers(RDBStorage, inspect.isfunction)
-        if "_create_scoped_session" in method.__code__.co_names
-    }
-    apart = {
-        "delete_study",  # nobody here deletes, and to do it again after a lost answer is an error
-        "set_trial_state_values",  # patient in its own way
-    }
-
-    assert speaking - apart == set(REPEATABLE)
-    assert all(name in vars(PatientStorage) for name in speaking - {"delete_study"})
-
-
-def test_no_repeatable_method_is_nested_in_another() -> None:
-    """Else patience would multiply: ten minutes inside ten minutes."""
-    for name in REPEATABLE:
-        called = set(getattr(RDBStorage, name).__code__.co_names) & set(REPEATABLE)
-        assert called <= ({"get_study_id_from_name"} if name == "create_new_study" else set()), name
 
 
 def test_a_trial_that_another_worker_failed_is_not_taken_for_ours(store: Store, trial_id: int) -> None:

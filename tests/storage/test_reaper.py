@@ -9,11 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from storage import reaper, slots
-from storage.errors import LeaseLostError
+from storage import reaper
 from storage.store import Store
 from storage.studies import StoredStudy
-from storage.trials import begin_trial
 from tests.storage.helpers import (
     claimed,
     expire,
@@ -96,34 +94,6 @@ def test_a_lease_without_a_trial_opens_its_slot(store: Store, stored: StoredStud
     assert reap(store, stored) == [0]
     again = claimed(store, stored)
     assert (again.slot, again.attempt, again.retry_of) == (0, 2, None)
-
-
-def test_a_trial_that_was_not_attached_in_time_is_failed_too(store: Store, stored: StoredStudy) -> None:
-    claim = claimed(store, stored)
-    trial = begin_trial(load(store), claim, {})
-    reap(store, stored)
-    assert frozen(store, trial).state == TrialState.RUNNING, "its worker may be about to attach it"
-
-    expire(store, claim)
-    reap(store, stored)
-
-    ended = frozen(store, trial)
-    assert ended.state == TrialState.FAIL
-    assert ended.user_attrs["reason"] == "lost: the worker did not hold its slot any more"
-    with pytest.raises(LeaseLostError):
-        slots.attach(store.engine, claim, trial._trial_id)
-
-
-def test_a_trial_that_was_made_for_a_slot_which_another_has_taken_is_failed(store: Store, stored: StoredStudy) -> None:
-    late = claimed(store, stored)
-    expire(store, late)
-    reap(store, stored)
-    _, trial = started(store, stored)
-    zombie = begin_trial(load(store), late, {})
-    reap(store, stored)
-
-    assert frozen(store, trial).state == TrialState.RUNNING
-    assert frozen(store, zombie).state == TrialState.FAIL
 
 
 def test_a_trial_that_a_user_runs_in_the_same_study_is_left_alone(store: Store, stored: StoredStudy) -> None:

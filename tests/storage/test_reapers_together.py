@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from storage import reaper, slots
-from storage.engine import connect
+from storage.engine import connect, transaction
 from storage.slots import SlotCounts
 from storage.store import Store
 from storage.studies import StoredStudy
@@ -91,7 +91,7 @@ def test_slots_are_locked_before_trials_and_a_trial_told_meanwhile_counts(
     expire(store, claim)
     reaping_engine = connect(store.url, "reaper")
     waiting = text(WAITING_FOR_A_LOCK)
-    with store.engine.connect() as telling, watcher(database) as watch, ThreadPoolExecutor(1) as pool:
+    with transaction(store.engine) as telling, watcher(database) as watch, ThreadPoolExecutor(1) as pool:
         telling.execute(text("UPDATE trials SET state = 'COMPLETE' WHERE trial_id = :id"), {"id": trial._trial_id})
         reaping = pool.submit(reaper.reap, reaping_engine, stored.study_id)
         assert eventually(lambda: watch.execute(waiting).scalar_one() == 1), "the reaper waits for the trial"

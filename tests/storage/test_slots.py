@@ -18,7 +18,6 @@ from storage.studies import StoredStudy
 from tests.storage.helpers import claimed, execute, expire, joined, losing_answer, make_study, slot_row, started
 
 WRITES: dict[str, Callable[[Engine, Claim], None]] = {
-    "attach": lambda engine, claim: slots.attach(engine, claim, 4711),
     "beat": slots.beat,
     "finish": lambda engine, claim: slots.finish(engine, claim, "complete"),
     "hand_back": slots.hand_back,

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from storage import roster, slots
 from storage.errors import StorageUnreachableError, StorageURLError
-from storage.slots import Claim
 from storage.store import Store, open_store
-from storage.trials import begin_trial
+from storage.trials import begin_trial, end_trial
 from tests.storage.helpers import claimed, connections, eventually, load, make_study, watcher
 
 
@@ -107,19 +107,11 @@ def test_a_worker_holds_one_connection_and_its_heartbeat_another_for_a_moment(da
             for _ in range(8):
                 claim = claimed(store, stored, worker)
                 trial = begin_trial(study, claim, {})
-                slots.attach(store.engine, claim, trial._trial_id)
-                with repeating(partial(beat, store, claim, trial._trial_id)):
+                with repeating(partial(slots.beat, store.engine, claim)):
                     for step in range(5):
                         trial.report(trial.suggest_float("x", 0, 1), step)
                         trial.should_prune()
-                study.tell(trial, 0.5)
-                slots.finish(store.engine, claim, "complete")
+                end_trial(study, trial, claim, TrialState.COMPLETE, 0.5, outcome="complete", user_attrs={})
 
         assert 2 <= max(counted) <= 3, "two, and at times one that is just closing"
         assert eventually(lambda: connections(watch, name) == 1)
-
-
-def beat(store: Store, claim: Claim, trial_id: int) -> None:
-    slots.beat(store.engine, claim)
-    roster.beat(store.engine, claim.worker_id)
-    store.trials.record_heartbeat(trial_id)  # type: ignore[attr-defined]

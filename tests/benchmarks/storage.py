@@ -1,0 +1,153 @@
+"""castpool's storage beside Optuna's, all in one run on one server.
+
+    python -m tests.benchmarks.storage [--trials 100 1000 10000] [--workers 8 32 64] [--quick]
+
+First what a trial of 8 parameters and 10 reports costs under TPE: SQL statements that arrive at the server (BEGIN and
+COMMIT among them), and milliseconds in the storage, of which the sampler's own are no part. Then the share of their
+time that workers spend in trials which only sleep: 4 s with 10 reports; and 200 workers with trials of 20 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL, make_url
+
+from storage.embedded import EmbeddedServer
+from storage.store import open_store
+from tests.benchmarks.storage_cost import PRUNERS, fill, load, run_trials, timed
+from tests.benchmarks.storage_pool import Load, castpool_worker, measure, rdb_worker
+from tests.benchmarks.storages import STORAGES
+
+STATEMENT = "statement:", "execute "
+
+
+def administer(server: URL, statement: str) -> None:
+    """Run a statement outside any transaction."""
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@contextmanager
+def database(server: URL, template: str = "template1") -> Iterator[URL]:
+    """A database of its own, dropped at the end."""
+    name = f"bench_{uuid.uuid4().hex[:12]}"
+    administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield server.set(database=name)
+    finally:
+        administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def shown(url: URL) -> str:
+    """Return the URL as text, whole."""
+    return url.render_as_string(hide_password=False)
+
+
+def statements_a_trial(url: URL, log: Path, storage_name: str, pruner: str, trials: int) -> float:
+    """Count what arrives at the server while a worker runs its 2nd to last trial."""
+    with tempfile.TemporaryDirectory() as folder, STORAGES[storage_name](shown(url), Path(folder)) as storage:
+        study = load(storage, "study", pruner, is_ours=storage_name == "castpool")
+        run_trials(study, 2)
+        marks = []
+        for n in (0, trials):
+            run_trials(study, n)
+            administer(url, f"SELECT 'mark {len(marks)}'")
+            marks.append(n)
+    lines = log.read_text(errors="replace").splitlines()
+    places = [number for number, line in enumerate(lines) if "SELECT 'mark " in line]
+    between = lines[places[-2] + 1 : places[-1]]
+    return sum(f"LOG:  {own}" in line for line in between for own in STATEMENT) / trials
+
+
+def milliseconds_a_trial(url: URL, storage_name: str, pruner: str, trials: int, filled: int, repeats: int) -> float:
+    """Time the storage while a worker runs trials of a study that has so many already; the median of some repeats."""
+    with tempfile.TemporaryDirectory() as folder, STORAGES[storage_name](shown(url), Path(folder)) as storage:
+        if storage_name == "JournalStorage":
+            fill(storage, "study", filled)
+        study = load(storage, "study", pruner, is_ours=storage_name == "castpool")
+        run_trials(study, 2)  # what was there before is read once
+        taken = []
+        for repeat in range(repeats):
+            with timed(storage) as clock:
+                run_trials(study, trials, seed=repeat)
+            taken.append(1000 * clock.seconds / trials)
+    return statistics.median(taken)
+
+
+def cost_table(server: URL, log: Path, sizes: list[int], trials: int, repeats: int) -> Table:
+    """Measure what a trial costs."""
+    table = Table("storage", "pruner", "statements", *(f"ms at {size:,}" for size in sizes), "last / first")
+    for pruner in PRUNERS:
+        counted: dict[str, float] = {}
+        times: dict[str, list[float]] = {name: [] for name in STORAGES}
+        for size in sizes:
+            with database(server) as base:
+                with open_store(shown(base)) as store:
+                    fill(store.trials, "study", size)
+                administer(base, "ANALYZE")
+                for name in STORAGES:
+                    with database(server, str(base.database)) as url:
+                        if size == sizes[0] and name != "JournalStorage":
+                            administer(url, f"ALTER DATABASE {url.database} SET log_statement = 'all'")
+                            counted[name] = statements_a_trial(url, log, name, pruner, trials)
+                            administer(url, f"ALTER DATABASE {url.database} RESET log_statement")
+                        times[name].append(milliseconds_a_trial(url, name, pruner, trials, size, repeats))
+                        print(f"{pruner} {size} {name}: {times[name][-1]:.1f} ms", file=sys.stderr)
+        for name in STORAGES:
+            cells = [f"{own:.1f}" for own in times[name]]
+            statements = f"{counted[name]:.0f}" if name in counted else "-"
+            table.add_row(name, pruner, statements, *cells, f"{times[name][-1] / times[name][0]:.2f}")
+    return table
+
+
+def pool_table(server: URL, workers: list[int], *, with_many: bool) -> Table:
+    """Measure the share of time in trials."""
+    table = Table("workers", "trial", "sampler", "castpool", "dead", "RDBStorage", "dead")
+    loads = [Load(own, 4, 4.0, sampler) for own in workers for sampler in ("random", "tpe")]
+    if with_many:
+        loads.append(Load(200, 3, 20.0, "random"))
+    for own in loads:
+        cells = []
+        for worker, is_ours in ((castpool_worker, True), (rdb_worker, False)):
+            with database(server) as url:
+                outcome = measure(shown(url), own, worker, is_ours=is_ours)
+            cells += [f"{outcome.share:.3f}", str(outcome.dead)]
+            print(f"{own} {worker.__name__}: {outcome}", file=sys.stderr)
+        table.add_row(str(own.workers), f"{own.trial_seconds:g} s", own.sampler, *cells)
+    return table
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, nargs="*", default=[100, 1000, 10000], help="trials in the study before")
+    parser.add_argument("--workers", type=int, nargs="*", default=[8, 32, 64], help="workers at once")
+    parser.add_argument("--quick", action="store_true", help="fewer trials, no 200 workers")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    console = Console()
+    with tempfile.TemporaryDirectory() as home, EmbeddedServer(Path(home)) as embedded:
+        server, log = make_url(embedded.url), Path(home) / "server.log"
+        trials, repeats = (5, 3) if options.quick else (10, 5)
+        if options.trials:
+            console.print(cost_table(server, log, options.trials, trials, repeats))
+        if options.workers:
+            console.print(pool_table(server, options.workers, with_many=not options.quick))
+
+
+if __name__ == "__main__":
+    main()

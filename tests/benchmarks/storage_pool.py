@@ -1,0 +1,137 @@
+"""How much of their time many workers spend in their trials, when trials only sleep: the rest is the storage's."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+
+from storage import datasets, roster, slots
+from storage.store import open_store
+from storage.studies import create_or_resume
+from storage.trials import begin_trial, end_trial
+from tests.benchmarks.storage_cost import N_REPORTS, SPACE, reports
+
+IDENTITY = {"benchmark": "storage"}
+FORK = multiprocessing.get_context("fork")  # of one process that has imported everything: memory for hundreds
+
+
+@dataclass(frozen=True)
+class Load:
+    """So many workers, each so many trials of so many seconds, and how their parameters are chosen."""
+
+    workers: int
+    trials_a_worker: int
+    trial_seconds: float
+    sampler: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The share of the workers' time that they spent in trials, and how many of them died."""
+
+    share: float
+    dead: int
+    trials: int
+
+
+class Gate:
+    """Where workers wait for each other before the clock starts, and write down how long they slept."""
+
+    def __init__(self) -> None:
+        self._there, self._slept, self._open = FORK.Value("i", 0), FORK.Value("d", 0.0), FORK.Event()
+
+    def pass_through(self) -> None:
+        """Wait until all are there."""
+        with self._there.get_lock():
+            self._there.value += 1
+        self._open.wait(300)
+
+    def add(self, seconds: float) -> None:
+        """Write down that a trial slept for so long."""
+        with self._slept.get_lock():
+            self._slept.value += seconds
+
+    @property
+    def slept(self) -> float:
+        """The seconds that all have slept."""
+        return float(self._slept.value)
+
+    def open(self, processes: Sequence[Any]) -> None:
+        """Let all pass once each is there or dead."""
+        while self._there.value < sum(process.is_alive() for process in processes):
+            time.sleep(0.01)
+        self._open.set()
+
+
+def sampler(name: str, seed: int) -> BaseSampler:
+    """Return the sampler of one worker."""
+    return RandomSampler(seed) if name == "random" else TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+def sleep_through(trial: optuna.Trial, seconds: float, chance: random.Random) -> float:
+    """Report as a training does, and sleep between; return the last value."""
+    params = {name: trial.suggest_float(name, 0.0, 1.0) for name in SPACE}
+    value = 0.0
+    for step, value in enumerate(reports(params, chance), start=1):
+        time.sleep(seconds / N_REPORTS)
+        trial.report(value, step)
+    return value
+
+
+def castpool_worker(url: str, load: Load, seed: int, gate: Gate) -> None:
+    """Fill slots, as castpool's workers do."""
+    with open_store(url, patience_seconds=60) as store:
+        study = optuna.load_study(study_name="load", storage=store.trials, sampler=sampler(load.sampler, seed))
+        worker = roster.join(store.engine, study._study_id, "here", os.getpid())
+        gate.pass_through()
+        while (claim := slots.claim(store.engine, study._study_id, worker)) is not None:
+            trial = begin_trial(study, claim, {"worker": worker})
+            value = sleep_through(trial, load.trial_seconds, random.Random(claim.slot))
+            end_trial(study, trial, claim, TrialState.COMPLETE, value, outcome="complete", user_attrs={"seconds": 1.0})
+            gate.add(load.trial_seconds)
+
+
+def rdb_worker(url: str, load: Load, seed: int, gate: Gate) -> None:
+    """Ask and tell, as a script on Optuna's own storage does."""
+    storage = optuna.storages.RDBStorage(url, skip_table_creation=True)
+    study = optuna.load_study(study_name="load", storage=storage, sampler=sampler(load.sampler, seed))
+    gate.pass_through()
+    for number in range(load.trials_a_worker):
+        trial = study.ask()
+        value = sleep_through(trial, load.trial_seconds, random.Random(number))
+        study.tell(trial, value)
+        gate.add(load.trial_seconds)
+
+
+def measure(url: str, load: Load, worker: Callable[..., None], *, is_ours: bool) -> Outcome:
+    """Run the load on an empty database and return what came of it."""
+    budget = load.workers * load.trials_a_worker
+    with open_store(url) as store:
+        if is_ours:
+            sha256 = datasets.put(store.engine, uuid.uuid4().bytes)
+            create_or_resume(
+                store, "load", spec={}, identity=IDENTITY, plan={}, dataset=sha256, trials=budget, first_params={}
+            )
+        else:
+            optuna.create_study(storage=store.trials, study_name="load")
+    gate = Gate()
+    processes = [FORK.Process(target=worker, args=(url, load, seed, gate)) for seed in range(load.workers)]
+    for process in processes:
+        process.start()
+    gate.open(processes)
+    started = time.monotonic()
+    for process in processes:
+        process.join()
+    share = gate.slept / (load.workers * (time.monotonic() - started))
+    dead = sum(process.exitcode != 0 for process in processes)
+    return Outcome(share, dead, round(gate.slept / load.trial_seconds))

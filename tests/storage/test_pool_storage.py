@@ -1,0 +1,193 @@
+"""The storage that studies are given: what it costs, when others see what, and how a slot ends with its trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+import pytest
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+from sqlalchemy import event
+
+from storage import reaper
+from storage.errors import LeaseLostError
+from storage.optuna_trials import PoolStorage
+from storage.slots import Claim
+from storage.store import Store
+from storage.studies import StoredStudy
+from storage.trials import begin_trial, end_trial, note
+from tests.storage.helpers import claimed, execute, expire, frozen, load, make_study, slot_row, started
+
+NAMES = [f"x{own}" for own in range(8)]
+
+
+@contextmanager
+def statements(store: Store) -> Iterator[list[str]]:
+    """Collect the statements that the store's process sends, but for those that `run_together` sends as two."""
+    sent: list[str] = []
+
+    def collect(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(store.engine, "before_cursor_execute", collect)
+    try:
+        yield sent
+    finally:
+        event.remove(store.engine, "before_cursor_execute", collect)
+
+
+def fill(store: Store, study: optuna.Study, claim: Claim, value: float = 0.5) -> optuna.Trial:
+    """Fill a slot with a trial of eight parameters and ten reports."""
+    trial = begin_trial(study, claim, {"worker": claim.worker_id})
+    note(study, trial, {"sampler": "Random"})
+    for name in NAMES:
+        trial.suggest_float(name, 0, 1)
+    for step in range(10):
+        trial.report(value, step)
+        trial.should_prune()
+    end_trial(study, trial, claim, TrialState.COMPLETE, value, outcome="complete", user_attrs={"seconds": 1.0})
+    return trial
+
+
+@pytest.mark.parametrize(
+    ("pruner", "most"),
+    [
+        (optuna.pruners.NopPruner(), 16),
+        (optuna.pruners.HyperbandPruner(min_resource=1, max_resource=10, reduction_factor=3), 25),
+    ],
+)
+def test_a_trial_takes_few_statements(store: Store, pruner: optuna.pruners.BasePruner, most: int) -> None:
+    stored = make_study(store, trials=4)
+    study = load(store)
+    study.pruner = pruner
+    for _ in range(3):
+        fill(store, study, claimed(store, stored))
+    claim = claimed(store, stored)
+
+    with statements(store) as sent:
+        fill(store, study, claim)
+
+    assert len(sent) <= most, "\n".join(sent)
+
+
+def test_parameters_are_seen_as_soon_as_there_are_as_many_as_the_trial_before_had(store: Store) -> None:
+    stored = make_study(store, trials=3)
+    study, elsewhere = load(store), PoolStorage(store.engine)
+    fill(store, study, claimed(store, stored))
+    trial = begin_trial(study, claimed(store, stored), {})
+
+    for name in NAMES:
+        assert elsewhere.get_trial(trial._trial_id).params == {}
+        trial.suggest_float(name, 0, 1)
+
+    assert elsewhere.get_trial(trial._trial_id).params == trial.params
+    assert list(trial.params) == NAMES
+
+
+def test_or_with_whatever_is_written_next(store: Store) -> None:
+    stored = make_study(store, trials=3)
+    study, elsewhere = load(store), PoolStorage(store.engine)
+    fill(store, study, claimed(store, stored))
+    trial = begin_trial(study, claimed(store, stored), {})
+    trial.suggest_float("x1", 0, 1)
+    note(study, trial, {"sampler": "Random"})
+    assert elsewhere.get_trial(trial._trial_id).params == {}
+
+    trial.set_user_attr("config", {"size": 3})
+
+    seen = elsewhere.get_trial(trial._trial_id)
+    assert seen.params == trial.params
+    assert (seen.user_attrs["sampler"], seen.user_attrs["config"]) == ("Random", {"size": 3})
+
+
+def test_or_before_this_process_reads_them(store: Store) -> None:
+    stored = make_study(store, trials=3)
+    study = load(store)
+    fill(store, study, claimed(store, stored))
+    trial = begin_trial(study, claimed(store, stored), {})
+    trial.suggest_float("x1", 0, 1)
+
+    assert study.get_trials()[-1].params == trial.params
+
+
+def test_ended_trials_are_read_once(store: Store) -> None:
+    stored = make_study(store, trials=3)
+    fill(store, load(store), claimed(store, stored))
+    elsewhere = PoolStorage(store.engine)
+    first = elsewhere.get_all_trials(stored.study_id, deepcopy=False)
+    execute(store, "DELETE FROM trial_params")
+
+    assert elsewhere.get_all_trials(stored.study_id, deepcopy=False)[0] is first[0]
+    assert first[0].params.keys() == set(NAMES)
+
+
+def test_what_has_happened_since_is_seen(store: Store) -> None:
+    stored = make_study(store, trials=4)
+    elsewhere = PoolStorage(store.engine)
+    claim, trial = started(store, stored)
+    seen = elsewhere.get_all_trials(stored.study_id)
+    assert [(own.state, own.params, own.intermediate_values) for own in seen] == [
+        (TrialState.RUNNING, trial.params, {1: 0.5})
+    ]
+
+    trial.report(0.25, step=2)
+    _, later = started(store, stored)
+    seen = elsewhere.get_all_trials(stored.study_id)
+    assert [own.last_step for own in seen] == [2, 1]
+
+    end_trial(load(store), trial, claim, TrialState.PRUNED, None, outcome="pruned", user_attrs={"reason": "poor"})
+    states = (TrialState.PRUNED, TrialState.RUNNING)
+    seen = elsewhere.get_all_trials(stored.study_id, states=states)
+    assert [(own.number, own.state, own.value) for own in seen] == [
+        (trial.number, TrialState.PRUNED, 0.25),
+        (later.number, TrialState.RUNNING, None),
+    ]
+    assert seen[0].user_attrs["reason"] == "poor"
+
+
+def test_a_slot_ends_with_its_trial(store: Store, stored: StoredStudy) -> None:
+    claim, trial = started(store, stored)
+
+    end_trial(load(store), trial, claim, TrialState.COMPLETE, 0.5, outcome="complete", user_attrs={"seconds": 1.0})
+
+    row, told = slot_row(store, claim), frozen(store, trial)
+    assert (row.outcome, row.lease_until, row.trial_id) == ("complete", None, trial._trial_id)
+    assert (told.state, told.value, told.user_attrs["seconds"]) == (TrialState.COMPLETE, 0.5, 1.0)
+
+
+def test_a_slot_is_handed_back_with_its_trial(store: Store, stored: StoredStudy) -> None:
+    claim, trial = started(store, stored)
+
+    end_trial(load(store), trial, claim, TrialState.FAIL, None, outcome=None, user_attrs={"reason": "handed back"})
+
+    assert frozen(store, trial).state == TrialState.FAIL
+    assert claimed(store, stored).retry_of == trial._trial_id
+
+
+def take_the_lease(store: Store, claim: Claim, trial: optuna.Trial) -> None:
+    expire(store, claim)
+    reaper.reap(store.engine, claim.study_id)
+
+
+def end_the_trial(store: Store, claim: Claim, trial: optuna.Trial) -> None:
+    PoolStorage(store.engine).set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+@pytest.mark.parametrize("interfere", [take_the_lease, end_the_trial])
+def test_whoever_has_lost_slot_or_trial_changes_neither(
+    store: Store, stored: StoredStudy, interfere: Callable[[Store, Claim, optuna.Trial], None]
+) -> None:
+    claim, trial = started(store, stored)
+    storage = store.trials
+    interfere(store, claim, trial)
+    before = (slot_row(store, claim), frozen(store, trial))
+
+    with pytest.raises((LeaseLostError, UpdateFinishedTrialError, ValueError)):
+        end_trial(load(store), trial, claim, TrialState.COMPLETE, 0.5, outcome="complete", user_attrs={"seconds": 1.0})
+    with pytest.raises(UpdateFinishedTrialError):
+        storage.set_trial_intermediate_value(trial._trial_id, 5, 0.1)
+
+    assert (slot_row(store, claim), frozen(store, trial)) == before
