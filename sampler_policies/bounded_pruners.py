@@ -187,6 +187,15 @@ class BoundedHyperbandPruner(HyperbandPruner):
         pruner = self._pruners[self._get_bracket_id(study, trial)]
         return halve(pruner, study, trial, rungs, lambda own: self._get_bracket_id(study, own))
 
+    def _create_bracket_study(self, study: optuna.Study, bracket_id: int) -> optuna.Study:
+        # Optuna asks for one at each parameter and report, and each asks the storage for the study's id.
+        made = self.__dict__.setdefault("_bracket_studies", {})
+        if (study, bracket_id) not in made:
+            made[study, bracket_id] = super()._create_bracket_study(study, bracket_id)
+        bracket_study: optuna.Study = made[study, bracket_id]
+        bracket_study._thread_local.cached_all_trials = None  # as in a new one
+        return bracket_study
+
 
 BOUNDED = {
     HyperbandPruner: BoundedHyperbandPruner,

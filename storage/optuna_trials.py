@@ -32,7 +32,7 @@ from storage import trial_sql
 from storage.changes import Changes, value_arguments
 from storage.engine import connect, patiently, run, run_together
 from storage.errors import LeaseLostError
-from storage.frozen import frozen_trial, stored_time
+from storage.frozen import frozen_trial, stored_time, time_of
 from storage.history import FINISHED, History
 from storage.optuna_studies import OptunaStudies
 from storage.slots import Claim
@@ -48,6 +48,7 @@ class OwnTrial:
 
     study_id: int
     system_attrs: dict[str, Any]
+    fresh: FrozenTrial | None  # as created, until the first look or write
     names: set[str] = field(default_factory=set)
     gathered: Changes = field(default_factory=Changes)
 
@@ -120,8 +121,11 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
             raise KeyError(f"no study with study_id {study_id}")
         trial_id = int(rows[0].trial_id)
         if state == TrialState.RUNNING:
+            fresh = copy.deepcopy(template or optuna.trial.create_trial(state=state))
+            fresh.number, fresh._trial_id = rows[0].number, trial_id
+            fresh.datetime_start = time_of(rows[0].datetime_start)
             with self._lock:
-                self._own[trial_id] = OwnTrial(study_id, dict(changes.system_attrs), set(changes.params))
+                self._own[trial_id] = OwnTrial(study_id, dict(changes.system_attrs), fresh, set(changes.params))
         return trial_id
 
     # --- a trial runs
@@ -147,6 +151,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
                 return
             self._check(own.study_id, {param_name: distribution})
             self._history(own.study_id).learn({param_name: distribution})
+            own.fresh = None
             own.names.add(param_name)
             own.gathered.add(change)
             usual = self._history(own.study_id).param_names
@@ -171,12 +176,14 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
             if (own := self._own.get(trial_id)) is None:
                 self._write(trial_id, Changes(user_attrs=dict(user_attrs)))
             else:
+                own.fresh = None
                 own.gathered.add(Changes(user_attrs=dict(user_attrs)))
 
     def _write(self, trial_id: int, changes: Changes, *, is_report: bool = False) -> None:
         with self._lock:
             own = self._own.get(trial_id)
             if own is not None:
+                own.fresh = None
                 own.gathered.add(changes)
                 changes, own.gathered = own.gathered, Changes()
                 own.system_attrs |= changes.system_attrs
@@ -274,6 +281,9 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
             for history in self._histories.values():
                 if (known := history.finished_trial(trial_id)) is not None:
                     return known
+            if (own := self._own.get(trial_id)) is not None and own.fresh is not None:
+                fresh, own.fresh = own.fresh, None
+                return fresh
             self._flush(trial_id)
         rows = run(self.engine, trial_sql.ONE_TRIAL, trial_id=trial_id, detailed=[own.name for own in ALL_STATES])
         if not rows:

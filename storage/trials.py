@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.engine import URL
 
@@ -93,7 +94,7 @@ def end_trial(
         UpdateFinishedTrialError: somebody has ended the trial.
     """
     pool_storage(study).end_with_slot(trial._trial_id, SlotEnd(claim, outcome, user_attrs))
-    study.tell(trial, value, state=state)
+    _tell_with_warning(study, trial, value, state)  # `tell` without reading the ended trial once more
 
 
 def note(study: optuna.Study, trial: optuna.Trial, user_attrs: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ time that workers spend in trials which only sleep: 4 s with 10 reports; and 200
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -50,6 +51,14 @@ def database(server: URL, template: str = "template1") -> Iterator[URL]:
         yield server.set(database=name)
     finally:
         administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def folder_for_all() -> Iterator[str]:
+    """A folder that the server's own account may enter, too."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        yield folder
 
 
 def shown(url: URL) -> str:
@@ -140,7 +149,7 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
-    with tempfile.TemporaryDirectory() as home, EmbeddedServer(Path(home)) as embedded:
+    with folder_for_all() as home, EmbeddedServer(Path(home)) as embedded:
         server, log = make_url(embedded.url), Path(home) / "server.log"
         trials, repeats = (5, 3) if options.quick else (10, 5)
         if options.trials:

@@ -28,11 +28,13 @@ def stored(store: Store) -> StoredStudy:
 
 
 def suggested(trial: optuna.Trial) -> Mapping[str, Any]:
-    return {
+    config = {
         "x": trial.suggest_float("x", 0, 1),
         "n": trial.suggest_int("n", 1, 1024, log=True),
         "kind": trial.suggest_categorical("kind", ["adam", "sgd"]),
     }
+    trial.set_user_attr("config", config)  # as a worker does before it trains
+    return config
 
 
 def begun(store: Store, claim: Claim) -> optuna.Trial:
@@ -74,7 +76,9 @@ def test_a_retry_keeps_the_parameters(store: Store, stored: StoredStudy) -> None
 def test_a_retry_keeps_parameters_that_were_only_partly_asked_for(store: Store, stored: StoredStudy) -> None:
     claimed(store, stored)
     claim = claimed(store, stored)
-    x = begun(store, claim).suggest_float("x", 0, 1)
+    trial = begun(store, claim)
+    x = trial.suggest_float("x", 0, 1)
+    trial.report(0.5, step=1)
     lose(store, claim)
     retry = suggested(begun(store, claimed(store, stored)))
 

@@ -12,6 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy import event
 
+from sampler_policies.bounded_pruners import BoundedHyperbandPruner, BoundedMedianPruner
 from storage import reaper
 from storage.errors import LeaseLostError
 from storage.optuna_trials import PoolStorage
@@ -56,7 +57,8 @@ def fill(store: Store, study: optuna.Study, claim: Claim, value: float = 0.5) ->
     ("pruner", "most"),
     [
         (optuna.pruners.NopPruner(), 16),
-        (optuna.pruners.HyperbandPruner(min_resource=1, max_resource=10, reduction_factor=3), 25),
+        (BoundedMedianPruner(n_startup_trials=1), 16),
+        (BoundedHyperbandPruner(min_resource=1, max_resource=10, reduction_factor=3), 22),
     ],
 )
 def test_a_trial_takes_few_statements(store: Store, pruner: optuna.pruners.BasePruner, most: int) -> None:
