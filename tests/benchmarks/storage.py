@@ -10,7 +10,6 @@ time that workers spend in trials which only sleep: 4 s with 10 reports; and 200
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -25,11 +24,11 @@ from rich.table import Table
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
-from storage.embedded import EmbeddedServer
 from storage.store import open_store
 from tests.benchmarks.storage_cost import PRUNERS, fill, load, run_trials, timed
 from tests.benchmarks.storage_pool import Load, castpool_worker, measure, rdb_worker
 from tests.benchmarks.storages import STORAGES
+from tests.own_server import own_server
 
 STATEMENT = "statement:", "execute "
 
@@ -51,14 +50,6 @@ def database(server: URL, template: str = "template1") -> Iterator[URL]:
         yield server.set(database=name)
     finally:
         administer(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@contextmanager
-def folder_for_all() -> Iterator[str]:
-    """A folder that the server's own account may enter, too."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        os.chmod(folder, 0o755)
-        yield folder
 
 
 def shown(url: URL) -> str:
@@ -149,8 +140,8 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
-    with folder_for_all() as home, EmbeddedServer(Path(home)) as embedded:
-        server, log = make_url(embedded.url), Path(home) / "server.log"
+    with own_server(max_connections=100) as own:
+        server, log = make_url(own.url), own.log
         trials, repeats = (5, 3) if options.quick else (10, 5)
         if options.trials:
             console.print(cost_table(server, log, options.trials, trials, repeats))

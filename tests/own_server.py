@@ -1,0 +1,65 @@
+"""A PostgreSQL server of a test's own, which may be stopped, killed and started again, of any size."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage.embedded import EmbeddedServer, _server
+from storage.keeper import SERVER_LOCK, try_lock
+
+
+class OwnServer:
+    """A server in a folder that the embedded server has prepared, run by hand.
+
+    Args:
+        folder: where its data is; its parents let the server's account pass.
+        max_connections: how many connections it has.
+    """
+
+    def __init__(self, folder: Path, max_connections: int = 100) -> None:
+        with EmbeddedServer(folder) as embedded:
+            self.url = embedded.url
+        while try_lock(folder / SERVER_LOCK) is None:
+            time.sleep(0.05)
+        self.log = folder / "own.log"
+        self._server = _server(folder)
+        self._command = [*self._server.command(), "-c", f"max_connections={max_connections}"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        (self._server.pgdata / "postmaster.pid").unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, **self._server.process_options, start_new_session=True
+            )
+        while not self._server.is_ready():
+            assert self._process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT ends all connections, SIGQUIT is a crash."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(60)
+            self._process = None
+
+
+@contextmanager
+def own_server(max_connections: int = 100) -> Iterator[OwnServer]:
+    """A running server of one's own in a folder that goes with it."""
+    with tempfile.TemporaryDirectory(prefix="castpool-own-", dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        server = OwnServer(Path(folder), max_connections)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
