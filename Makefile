@@ -12,11 +12,11 @@ demo: $(READY)
 
 # In the order in which they are collected: what takes longest, the acceptance tests, comes first and not alone at the end.
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --cov --cov-report term
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --cov --cov-report term
 
 # And what takes minutes more: every model run by Ray.
 test-all: check
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "slow or not slow"
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "slow or not slow"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -42,6 +42,10 @@ def _ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         ray.shutdown()
 
 
+# Each of Ray's processes imports neuralforecast for ten seconds: one at a time where the test is not about several.
+ONE: dict[str, Any] = {"backend": "ray", "workers": 1}
+
+
 def work(store: Store, draft: Draft, stop: StopRequest | None = None) -> tuple[StoredStudy, list[Any]]:
     stored = save_study(store, draft)
     RayDriver(store, stored, stop or StopRequest()).run()
@@ -50,7 +54,7 @@ def work(store: Store, draft: Draft, stop: StopRequest | None = None) -> tuple[S
 
 @pytest.mark.parametrize("model", REPRESENTATIVE)
 def test_a_study_ends_with_a_model_that_forecasts(store: Store, draft: Make, model: str) -> None:
-    made = draft(model=model, backend="ray", trials=2, space={}, max_steps=4)
+    made = draft(**ONE, model=model, trials=2, space={}, max_steps=4)
     stored, trials = work(store, made)
     assert slots.count(store.engine, stored.study_id).is_done
     assert [own.state for own in trials] == [TrialState.COMPLETE] * 2
@@ -112,7 +116,7 @@ def test_a_run_that_is_stopped_hands_back_and_is_taken_up_again(store: Store, dr
 def test_how_a_training_fails_is_told(
     store: Store, draft: Make, space: dict[str, Any], outcome: str, reason: str
 ) -> None:
-    made = draft(backend="ray", trials=2, space={"hidden_size": [8, 16], **space})
+    made = draft(**ONE, trials=2, space={"hidden_size": [8, 16], **space})
     stored, trials = work(store, made)
     assert slots.count(store.engine, stored.study_id).is_done
     told = [own.user_attrs.get("reason", "") for own in trials]
@@ -125,12 +129,12 @@ def test_another_searcher_suggests_and_its_state_outlives_a_run(
     store: Store, draft: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    first = draft(backend="ray", trials=3, searcher="HyperOpt", name="hyper")
+    first = draft(**ONE, trials=3, searcher="HyperOpt", name="hyper")
     stored, trials = work(store, first)
     assert [own.user_attrs["sampler"] for own in trials] == ["the model's defaults", *["HyperOptSearch"] * 2]
     (kept,) = tmp_path.rglob("*.pkl")
     before = kept.read_bytes()
-    _, trials = work(store, draft(backend="ray", trials=5, searcher="HyperOpt", name="hyper"))
+    _, trials = work(store, draft(**ONE, trials=5, searcher="HyperOpt", name="hyper"))
     assert len(trials) == 5
     assert slots.count(store.engine, stored.study_id).is_done
     assert kept.read_bytes() != before
@@ -141,7 +145,7 @@ def test_another_searcher_suggests_and_its_state_outlives_a_run(
 def test_a_study_goes_on_under_the_other_backend(store: Store, draft: Make) -> None:
     from workers.worker import Worker
 
-    stored, _ = work(store, draft(backend="ray", trials=2, name="both"))
+    stored, _ = work(store, draft(**ONE, trials=2, name="both"))
     again = save_study(store, draft(backend="optuna", trials=4, name="both"))
     assert again.study_id == stored.study_id
     Worker(store, [again], StopRequest()).run()
