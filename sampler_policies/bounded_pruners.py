@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.pruners import HyperbandPruner, MedianPruner, PercentilePruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, PercentilePruner, SuccessiveHalvingPruner
 from optuna.pruners._percentile import _get_best_intermediate_result_over_steps, _is_first_in_interval_step
 from optuna.pruners._successive_halving import _completed_rung_key, _get_current_rung
 from optuna.study import StudyDirection
@@ -197,7 +197,7 @@ class BoundedHyperbandPruner(HyperbandPruner):
         return bracket_study
 
 
-BOUNDED = {
+BOUNDED: dict[type[BasePruner], type[BasePruner]] = {
     HyperbandPruner: BoundedHyperbandPruner,
     MedianPruner: BoundedMedianPruner,
     PercentilePruner: BoundedPercentilePruner,

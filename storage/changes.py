@@ -26,7 +26,9 @@ class Changes:
     def of(cls, trial: FrozenTrial) -> Changes:
         """Return all that a trial has."""
         distributions = trial.distributions
-        params = {name: (distributions[name].to_internal_repr(own), distributions[name]) for name, own in trial.params.items()}
+        params = {
+            name: (distributions[name].to_internal_repr(own), distributions[name]) for name, own in trial.params.items()
+        }
         return cls(params, dict(trial.user_attrs), dict(trial.system_attrs), dict(trial.intermediate_values))
 
     def __bool__(self) -> bool:

@@ -192,7 +192,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
                 rows = run(self.engine, trial_sql.WRITE_AND_READ, **arguments, **self._since(own.study_id, FINISHED))
                 written = rows[0].written
                 if written:
-                    self._history(own.study_id).absorb(row._mapping for row in rows if row.trial_id is not None)
+                    self._history(own.study_id).absorb(row._asdict() for row in rows if row.trial_id is not None)
                     self._fresh.add(own.study_id)
             else:
                 written = run(self.engine, trial_sql.WRITE, **arguments)
@@ -288,7 +288,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         rows = run(self.engine, trial_sql.ONE_TRIAL, trial_id=trial_id, detailed=[own.name for own in ALL_STATES])
         if not rows:
             raise KeyError(f"no trial with trial_id {trial_id}")
-        return frozen_trial(rows[0]._mapping)
+        return frozen_trial(rows[0]._asdict())
 
     def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
         """Return a trial's system attributes; those of this process's own trials without asking the server."""
@@ -365,7 +365,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
     def _look(self, study_id: int, states: Sequence[TrialState]) -> None:
         self._known_study(study_id)  # raises KeyError where there is none
         rows = run(self.engine, trial_sql.NEWS, **self._since(study_id, states))
-        self._history(study_id).absorb(row._mapping for row in rows)
+        self._history(study_id).absorb(row._asdict() for row in rows)
 
     def _flush(self, trial_id: int) -> None:
         if (own := self._own.get(trial_id)) is not None and own.gathered:
@@ -390,4 +390,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         with self._lock:
             self._look(study_id, FINISHED)
             unfinished = self._history(study_id).unfinished
-        return [own.trial_id for own in run(self.engine, trial_sql.STALE, unfinished=unfinished, grace_seconds=GRACE_SECONDS)]
+        return [
+            own.trial_id
+            for own in run(self.engine, trial_sql.STALE, unfinished=unfinished, grace_seconds=GRACE_SECONDS)
+        ]

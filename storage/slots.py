@@ -41,10 +41,12 @@ def _fenced(write: str, condition: str = "ended_at IS NULL") -> TextClause:
     return text(f"{write} WHERE {held} AND {condition}")
 
 
-_PROLONG = "UPDATE castpool_slots SET lease_until = now() + make_interval(secs => :seconds)"
 # The lease, the worker, and Optuna's own heartbeat for whoever watches with Optuna, in the session's time zone.
-BEAT = text(f"""
-WITH held AS ({_fenced(_PROLONG)} RETURNING worker_id, trial_id)
+BEAT = text("""
+WITH held AS (
+    UPDATE castpool_slots SET lease_until = now() + make_interval(secs => :seconds)
+     WHERE study_id = :study_id AND slot = :slot AND worker_id = :worker_id AND attempt = :attempt AND ended_at IS NULL
+    RETURNING worker_id, trial_id)
 , worker AS (UPDATE castpool_workers w SET last_beat = now() FROM held WHERE w.worker_id = held.worker_id)
 , heart AS (
     INSERT INTO trial_heartbeats (trial_id, heartbeat)

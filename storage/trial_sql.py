@@ -36,7 +36,8 @@ ONE_TRIAL = f"{_TRIAL} WHERE t.trial_id = %(trial_id)s"
 
 # What may have changed since the last look: the trials that had not ended then, and those made after it.
 NEWS = f"""{_TRIAL}
- WHERE t.study_id = %(study_id)s AND (t.trial_id > %(last_seen)s OR t.trial_id = ANY(%(unfinished)s)) ORDER BY t.trial_id
+ WHERE t.study_id = %(study_id)s AND (t.trial_id > %(last_seen)s OR t.trial_id = ANY(%(unfinished)s))
+ ORDER BY t.trial_id
 """
 
 # Written together for one trial, while it has not ended: parameters in their order, attributes and a report.
@@ -99,7 +100,8 @@ RETURNING trial_id
 """
 _END = f"""
 trial AS (
-    UPDATE trials SET state = cast(%(state)s AS trialstate), datetime_complete = CASE WHEN %(state)s <> 'WAITING' THEN {UTC_NOW} END
+    UPDATE trials SET state = cast(%(state)s AS trialstate),
+                      datetime_complete = CASE WHEN %(state)s <> 'WAITING' THEN {UTC_NOW} END
      WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED} {{condition}} RETURNING trial_id)
 {_GATHERED}{_VALUES}
 """

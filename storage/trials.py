@@ -33,7 +33,9 @@ def create_tables(url: URL) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         try:
-            storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_options(url, "castpool"))
+            storage = RDBStorage(
+                url.render_as_string(hide_password=False), engine_kwargs=engine_options(url, "castpool")
+            )
         except RuntimeError as error:  # Optuna's own sentence, with the command that upgrades the tables
             raise SchemaVersionError(f"storage: {error}") from error
     storage.remove_session()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from storage.embedded import EmbeddedServer, _server
-from storage.keeper import SERVER_LOCK, try_lock
+from storage.keeper import KEEPER_LOCK, SERVER_LOCK, try_lock
 
 
 class OwnServer:
@@ -26,8 +26,10 @@ class OwnServer:
     def __init__(self, folder: Path, max_connections: int = 100) -> None:
         with EmbeddedServer(folder) as embedded:
             self.url = embedded.url
-        while try_lock(folder / SERVER_LOCK) is None:
-            time.sleep(0.05)
+        for name in (SERVER_LOCK, KEEPER_LOCK):  # until its keeper has stopped it and gone
+            while (descriptor := try_lock(folder / name)) is None:
+                time.sleep(0.05)
+            os.close(descriptor)
         self.log = folder / "own.log"
         self._server = _server(folder)
         self._command = [*self._server.command(), "-c", f"max_connections={max_connections}"]
@@ -55,7 +57,7 @@ class OwnServer:
 @contextmanager
 def own_server(max_connections: int = 100) -> Iterator[OwnServer]:
     """A running server of one's own in a folder that goes with it."""
-    with tempfile.TemporaryDirectory(prefix="castpool-own-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="castpool-own-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)
         server = OwnServer(Path(folder), max_connections)
         server.start()

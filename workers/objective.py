@@ -80,7 +80,7 @@ def configure(job: Job, trial: optuna.Trial) -> dict[str, Any]:
 
 
 def record_config(trial: optuna.Trial, config: Mapping[str, Any]) -> None:
-    """Write a configuration down before it trains, and with it the parameters: others see it, and a retry repeats it."""
+    """Write a configuration down before it trains, and with it the parameters: a retry repeats them."""
     trial.set_user_attr("config", json.loads(json.dumps(dict(config), default=repr)))
 
 

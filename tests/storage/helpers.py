@@ -142,6 +142,23 @@ def breaking_before_statement(engine: Engine, containing: str = "") -> Iterator[
 
 
 @contextmanager
+def breaking_before_use(engine: Engine) -> Iterator[list[str]]:
+    """Let the server end the connection before whatever comes next, once; for what goes past SQLAlchemy's cursor."""
+    cut: list[str] = []
+
+    def break_it(connection: Connection) -> None:
+        if not cut:
+            cut.append("all")
+            _terminate(engine, connection)
+
+    event.listen(engine, "begin", break_it)
+    try:
+        yield cut
+    finally:
+        event.remove(engine, "begin", break_it)
+
+
+@contextmanager
 def losing_answer(engine: Engine) -> Iterator[list[int]]:
     """Let the next commit happen and its answer be lost, once. Yields a mark for it."""
     lost: list[int] = []

@@ -1,4 +1,4 @@
-"""python -m tests.storage.many_workers URL WORKERS: processes that fill the slots of study "air"; prints their exit codes.
+"""python -m tests.storage.many_workers URL WORKERS: they fill the slots of study "air"; prints their exit codes.
 
 All are forked from one process that has imported everything and has no connection.
 """

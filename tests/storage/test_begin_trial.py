@@ -16,7 +16,7 @@ from storage.slots import Claim
 from storage.store import Store, open_store
 from storage.studies import StoredStudy
 from storage.trials import begin_trial
-from tests.storage.helpers import claimed, execute, expire, joined, load, losing_answer, make_study, slot_row
+from tests.storage.helpers import claimed, execute, expire, load, losing_answer, make_study, slot_row
 
 DEFAULT = {"x": 0.125, "n": 32, "kind": "adam"}
 WORKER = {"worker": 7, "host": "node", "pid": 1234}

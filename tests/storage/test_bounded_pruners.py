@@ -21,7 +21,10 @@ from sampler_policies.bounded_pruners import BOUNDED
 from storage.store import Store
 
 # Castpool's workers beat by their leases; and numpy has its doubts about infinities, which Optuna's own shares.
-pytestmark = [pytest.mark.filterwarnings("ignore:Heartbeat of storage"), pytest.mark.filterwarnings("ignore::RuntimeWarning")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Heartbeat of storage"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
 
 PRUNERS: dict[str, tuple[type[BasePruner], dict[str, Any]]] = {
     "Median": (MedianPruner, {"n_startup_trials": 2, "n_warmup_steps": 1}),

@@ -6,16 +6,18 @@ import socket
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from storage.engine import connect, is_passing, patiently
+import storage.engine
+from storage.engine import connect, is_passing, patiently, run, run_together
 from storage.errors import StorageUnreachableError, StorageURLError
 from storage.url import parse
-from tests.storage.helpers import breaking_before_statement, losing_answer
+from tests.storage.helpers import breaking_before_statement, connections, eventually, losing_answer, watcher
 
 
 @pytest.fixture
@@ -131,3 +133,53 @@ def test_optunas_wrapping_is_looked_through() -> None:
     assert not is_passing(wrapped(IntegrityError("", {}, Exception())))
     assert not is_passing(StorageInternalError("nothing behind it"))
     assert not is_passing(ValueError("not the storage's"))
+
+
+def settings(engine: Engine) -> dict[str, str]:
+    names = ("statement_timeout", "lock_timeout", "default_transaction_isolation", "application_name")
+    with engine.connect() as connection:
+        return {name: connection.execute(text(f"SHOW {name}")).scalar_one() for name in names}
+
+
+def test_nobody_waits_for_ever(engine: Engine) -> None:
+    assert settings(engine) == {
+        "statement_timeout": "5min",
+        "lock_timeout": "30s",
+        "default_transaction_isolation": "read committed",
+        "application_name": "test engine",
+    }
+
+
+def test_the_urls_own_options_win(database: str) -> None:
+    url = parse(database).update_query_dict({"options": "-c lock_timeout=7s", "application_name": "mine"})
+    opened = connect(url, "castpool")
+    assert settings(opened)["lock_timeout"] == "7s"
+    assert settings(opened)["statement_timeout"] == "5min"
+    opened.dispose()
+
+
+def test_a_connection_is_kept_while_the_server_has_many(database: str) -> None:
+    with watcher(database) as watch:
+        opened = connect(parse(database), "roomy")
+        run(opened, "SELECT 1")
+        assert connections(watch, "roomy") == 1
+        opened.dispose()
+
+
+def test_and_given_back_after_each_use_while_it_has_few(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.engine, "SHORT_SHARE", 0.0)
+    with watcher(database) as watch:
+        opened = connect(parse(database), "short")
+        for number in range(3):
+            assert run(opened, "SELECT %(number)s::int AS n", number=number) == [(number,)]
+            assert eventually(lambda: connections(watch, "short") == 0)
+        opened.dispose()
+
+
+def test_statements_that_run_together_are_one_transaction(engine: Engine) -> None:
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        run_together(engine, [("CREATE TABLE apart (n int)", {}), ("SELECT 1 / %(zero)s", {"zero": 0})])
+
+    assert run(engine, "SELECT to_regclass('apart') AS found") == [(None,)]
+    made, found = run_together(engine, [("SELECT 1 AS n", {}), ("SELECT %(n)s::int AS n", {"n": 2})])
+    assert (made[0].n, found[0].n) == (1, 2)

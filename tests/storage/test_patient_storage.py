@@ -14,7 +14,15 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from storage.store import Store, open_store
-from tests.storage.helpers import breaking_before_statement, connections, eventually, execute, losing_answer, watcher
+from tests.storage.helpers import (
+    breaking_before_statement,
+    breaking_before_use,
+    connections,
+    eventually,
+    execute,
+    losing_answer,
+    watcher,
+)
 
 X = FloatDistribution(0, 1)
 
@@ -71,7 +79,8 @@ def trial_id(store: Store, elsewhere: RDBStorage) -> int:
 def test_a_broken_connection_is_waited_out(store: Store, trial_id: int, name: str) -> None:
     call, _ = CALLS[name]
     study_id = store.trials.get_study_id_from_name("air")
-    with breaking_before_statement(store.engine) as cut:
+    breaking = breaking_before_use if name == "create a trial" else breaking_before_statement
+    with breaking(store.engine) as cut:
         call(store.trials, study_id, trial_id)
 
     assert len(cut) == 1, "the call never reached the server"

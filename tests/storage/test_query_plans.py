@@ -28,7 +28,8 @@ WITH made AS (
 , params AS (
     INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json)
     SELECT trial_id, name, 0.5,
-           '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.0, "high": 1.0, "log": false}}' FROM named)
+           '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.0, "high": 1.0, "log": false}}'
+      FROM named)
 , reports AS (
     INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
     SELECT trial_id, generate_series(0, 9), 0.5, 'FINITE' FROM made)
@@ -42,7 +43,7 @@ Sent = list[tuple[str, Any]]
 
 
 @pytest.fixture
-def sent(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
+def sent(store: Store, monkeypatch: pytest.MonkeyPatch) -> Sent:
     """Every statement of a whole trial, with its arguments, in a study of ten thousand."""
     stored = make_study(store, trials=10)
     execute(store, FILL, study_id=stored.study_id, n=N_TRIALS)
@@ -66,9 +67,9 @@ def sent(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
         claim = claimed(store, stored)
         slots.beat(store.engine, claim)
         fill(store, study, claim)
-        yield collected
     finally:
         event.remove(store.engine, "before_cursor_execute", collect)
+    return collected
 
 
 def rows_read(plan: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
@@ -85,7 +86,9 @@ def test_no_statement_of_a_trial_reads_more_than_a_few_rows(store: Store, sent: 
     for statement, arguments in sent:
         assert not isinstance(statement, TextClause)
         with store.engine.execution_options(isolation_level="READ COMMITTED").connect() as connection:
-            explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", arguments).scalar_one()
+            explained = connection.exec_driver_sql(
+                f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", arguments
+            ).scalar_one()
             connection.rollback()
         for table, rows in rows_read(explained[0]["Plan"]):
             seen.add(table)

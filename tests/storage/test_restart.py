@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,16 @@ from optuna.trial import TrialState
 
 from storage import slots
 from storage.slots import SlotCounts
-from storage.store import open_store
+from storage.store import Store, open_store
 from tests.own_server import own_server
 from tests.storage.helpers import eventually, load, make_study
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def has_ended(store: Store, study_id: int, trials: int) -> bool:
+    """Whether so many trials have ended."""
+    return slots.count(store.engine, study_id).ended >= trials
 
 
 @pytest.mark.parametrize(
@@ -31,8 +37,9 @@ def test_no_worker_dies_and_no_trial_is_lost_or_made_twice(workers: int, connect
         pool = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
         with open_store(server.url, patience_seconds=60) as store:
             for crash in range(crashes):
-                enough = trials * (crash + 1) // (crashes + 2)
-                assert eventually(lambda: slots.count(store.engine, stored.study_id).ended >= enough, 120)
+                assert eventually(
+                    partial(has_ended, store, stored.study_id, trials * (crash + 1) // (crashes + 2)), 120
+                )
                 server.stop(signal.SIGQUIT)
                 server.start()
             out, err = pool.communicate(timeout=300)

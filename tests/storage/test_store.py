@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from storage import roster, slots
 from storage.errors import StorageUnreachableError, StorageURLError
-from storage.store import Store, open_store
+from storage.store import open_store
 from storage.trials import begin_trial, end_trial
 from tests.storage.helpers import claimed, connections, eventually, load, make_study, watcher
 
