@@ -51,7 +51,7 @@ class Changes:
         trial.intermediate_values |= self.reports
 
     def arguments(self) -> dict[str, list[Any]]:
-        """Return the arguments of `trial_sql.WRITE` and its like."""
+        """Return the arguments of `storage.sql.trials.WRITE` and its like."""
         reports = [stored_value(float(own)) for own in self.reports.values()]
         return {
             "names": list(self.params),

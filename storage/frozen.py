@@ -47,7 +47,7 @@ def attrs_of(pairs: Sequence[tuple[str, str]] | None) -> dict[str, Any]:
 
 
 def frozen_trial(row: Mapping[str, Any]) -> FrozenTrial:
-    """Return the trial of a row of `trial_sql.ONE_TRIAL` or `trial_sql.NEWS`."""
+    """Return the trial of a row of `storage.sql.trials.ONE_TRIAL` or `storage.sql.trials.NEWS`."""
     distributions: dict[str, BaseDistribution] = {}
     params: dict[str, Any] = {}
     for name, internal, text in row["params"] or ():

@@ -47,7 +47,7 @@ class History:
         return list(self._unfinished.values())
 
     def absorb(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take in the rows of `trial_sql.NEWS`: all unfinished trials and all new ones, the ended of them whole."""
+        """Take in the rows of `storage.sql.trials.NEWS`: unfinished trials and new ones, the ended of them whole."""
         self._unfinished = {}
         for row in rows:
             trial = frozen_trial(row)

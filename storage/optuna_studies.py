@@ -14,9 +14,9 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from sqlalchemy.engine import Engine
 
-from storage import study_sql
 from storage.engine import run, run_together
 from storage.frozen import attrs_of
+from storage.sql import studies as sql
 
 
 class OptunaStudies(BaseStorage):
@@ -29,25 +29,25 @@ class OptunaStudies(BaseStorage):
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         """Create a study. Raises DuplicatedStudyError where the name is taken."""
         name = study_name if study_name is not None else f"{DEFAULT_STUDY_NAME_PREFIX}{uuid.uuid4()}"
-        rows = run(self.engine, study_sql.INSERT, name=name, directions=[own.name for own in directions])
+        rows = run(self.engine, sql.INSERT, name=name, directions=[own.name for own in directions])
         if not rows:
             raise DuplicatedStudyError(f"the name {name!r} is taken")
         return int(rows[0].study_id)
 
     def delete_study(self, study_id: int) -> None:
         """Delete a study with all that belongs to it. Raises KeyError where there is none."""
-        deleted = run_together(self.engine, [(own, {"study_id": study_id}) for own in study_sql.DELETE])
+        deleted = run_together(self.engine, [(own, {"study_id": study_id}) for own in sql.DELETE])
         self._known.pop(study_id, None)
         if not deleted[-1]:
             raise KeyError(f"no study with study_id {study_id}")
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """Set a user attribute of a study."""
-        self._set_attr(study_sql.SET_USER_ATTR, study_id, key, value)
+        self._set_attr(sql.SET_USER_ATTR, study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Set a system attribute of a study."""
-        self._set_attr(study_sql.SET_SYSTEM_ATTR, study_id, key, value)
+        self._set_attr(sql.SET_SYSTEM_ATTR, study_id, key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
         """Return the id of the study of that name."""
@@ -94,7 +94,7 @@ class OptunaStudies(BaseStorage):
                 system_attrs=attrs_of(row.system_attrs),
                 study_id=row.study_id,
             )
-            for row in run(self.engine, study_sql.STUDIES, study_id=study_id, name=name)
+            for row in run(self.engine, sql.STUDIES, study_id=study_id, name=name)
         ]
 
     def _set_attr(self, statement: str, study_id: int, key: str, value: Any) -> None:

@@ -28,7 +28,6 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, Engine
 
-from storage import trial_sql
 from storage.changes import Changes, value_arguments
 from storage.engine import connect, patiently, run, run_together
 from storage.errors import LeaseLostError
@@ -36,6 +35,7 @@ from storage.frozen import frozen_trial, stored_time, time_of
 from storage.history import FINISHED, History
 from storage.optuna_studies import OptunaStudies
 from storage.slots import Claim
+from storage.sql import trials as sql
 
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 600
@@ -94,7 +94,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
     def begin_in_slot(self, claim: Claim, trial_id: int, note: Mapping[str, Any]) -> bool:
         """Take a waiting trial for a slot; return whether it was still there to be taken."""
         arguments = {**claim.key, "trial_id": trial_id, "note": json.dumps(note)}
-        return bool(run(self.engine, trial_sql.BEGIN_IN_SLOT, **arguments))
+        return bool(run(self.engine, sql.BEGIN_IN_SLOT, **arguments))
 
     def _create(self, study_id: int, template: FrozenTrial | None, claim: Claim | None = None) -> int:
         changes = Changes() if template is None else Changes.of(template)
@@ -110,11 +110,11 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
             **changes.arguments(),
             **value_arguments(None if template is None else template.values),
         }
-        statement = trial_sql.CREATE if claim is None else trial_sql.CREATE_IN_SLOT
-        lock = (trial_sql.LOCK_STUDY, {"study_id": study_id})
+        statement = sql.CREATE if claim is None else sql.CREATE_IN_SLOT
+        lock = (sql.LOCK_STUDY, {"study_id": study_id})
         _, rows = run_together(self.engine, [lock, (statement, arguments)])
         if not rows and claim is not None:
-            rows = list(run(self.engine, trial_sql.ATTACHED, **claim.key))
+            rows = list(run(self.engine, sql.ATTACHED, **claim.key))
             if not rows:
                 raise LeaseLostError(f"slot {claim.slot}, attempt {claim.attempt}: the lease has passed on")
         if not rows:
@@ -189,20 +189,20 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
                 own.system_attrs |= changes.system_attrs
             arguments = {"trial_id": trial_id, **changes.arguments()}
             if is_report and own is not None and self._is_watched(own.study_id):
-                rows = run(self.engine, trial_sql.WRITE_AND_READ, **arguments, **self._since(own.study_id, FINISHED))
+                rows = run(self.engine, sql.WRITE_AND_READ, **arguments, **self._since(own.study_id, FINISHED))
                 written = rows[0].written
                 if written:
                     self._history(own.study_id).absorb(row._asdict() for row in rows if row.trial_id is not None)
                     self._fresh.add(own.study_id)
             else:
-                written = run(self.engine, trial_sql.WRITE, **arguments)
+                written = run(self.engine, sql.WRITE, **arguments)
             if not written:
                 self._own.pop(trial_id, None)
                 self._unfinished_study(trial_id)
 
     def _unfinished_study(self, trial_id: int) -> int:
         """Return the study of a trial that has not ended. Raises KeyError or UpdateFinishedTrialError."""
-        rows = run(self.engine, trial_sql.STATE, trial_id=trial_id)
+        rows = run(self.engine, sql.STATE, trial_id=trial_id)
         if not rows:
             raise KeyError(f"no trial with trial_id {trial_id}")
         self.check_trial_is_updatable(trial_id, TrialState[rows[0].state])
@@ -234,7 +234,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
             LeaseLostError: the slot that was to end with it is somebody else's.
         """
         if state == TrialState.RUNNING:
-            if run(self.engine, trial_sql.BEGIN, trial_id=trial_id):
+            if run(self.engine, sql.BEGIN, trial_id=trial_id):
                 return True
             self._unfinished_study(trial_id)
             return False
@@ -246,9 +246,9 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         changes = Changes() if own is None else own.gathered
         arguments: dict[str, Any] = {"trial_id": trial_id, "state": state.name, **value_arguments(values)}
         if end is None:
-            statement = trial_sql.END
+            statement = sql.END
         else:
-            statement = trial_sql.END_AND_HAND_BACK if end.outcome is None else trial_sql.END_WITH_SLOT
+            statement = sql.END_AND_HAND_BACK if end.outcome is None else sql.END_WITH_SLOT
             changes.add(Changes(user_attrs=dict(end.user_attrs)))
             arguments |= {**end.claim.key, "outcome": end.outcome}
         arguments |= changes.arguments()
@@ -266,7 +266,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         return True
 
     def _refuse_end(self, trial_id: int, state: TrialState, end: SlotEnd | None, *, is_repeated: bool) -> None:
-        rows = run(self.engine, trial_sql.STATE, trial_id=trial_id)
+        rows = run(self.engine, sql.STATE, trial_id=trial_id)
         if is_repeated and rows and rows[0].state == state.name:
             return  # only the answer was lost
         self._unfinished_study(trial_id)
@@ -285,7 +285,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
                 fresh, own.fresh = own.fresh, None
                 return fresh
             self._flush(trial_id)
-        rows = run(self.engine, trial_sql.ONE_TRIAL, trial_id=trial_id, detailed=[own.name for own in ALL_STATES])
+        rows = run(self.engine, sql.ONE_TRIAL, trial_id=trial_id, detailed=[own.name for own in ALL_STATES])
         if not rows:
             raise KeyError(f"no trial with trial_id {trial_id}")
         return frozen_trial(rows[0]._asdict())
@@ -326,7 +326,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         """Return the id of the trial of that number. Raises KeyError where there is none."""
-        rows = run(self.engine, trial_sql.ID_OF_NUMBER, study_id=study_id, number=trial_number)
+        rows = run(self.engine, sql.ID_OF_NUMBER, study_id=study_id, number=trial_number)
         if not rows:
             raise KeyError(f"no trial with number {trial_number} in the study with study_id {study_id}")
         return int(rows[0].trial_id)
@@ -364,7 +364,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
 
     def _look(self, study_id: int, states: Sequence[TrialState]) -> None:
         self._known_study(study_id)  # raises KeyError where there is none
-        rows = run(self.engine, trial_sql.NEWS, **self._since(study_id, states))
+        rows = run(self.engine, sql.NEWS, **self._since(study_id, states))
         self._history(study_id).absorb(row._asdict() for row in rows)
 
     def _flush(self, trial_id: int) -> None:
@@ -376,7 +376,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Write down that a trial is alive, for whoever watches with Optuna; what counts is the slot's lease."""
-        run(self.engine, trial_sql.BEAT, trial_id=trial_id)
+        run(self.engine, sql.BEAT, trial_id=trial_id)
 
     def get_heartbeat_interval(self) -> int:
         """Return the seconds between two heartbeats under Optuna's own `optimize`."""
@@ -390,7 +390,4 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         with self._lock:
             self._look(study_id, FINISHED)
             unfinished = self._history(study_id).unfinished
-        return [
-            own.trial_id
-            for own in run(self.engine, trial_sql.STALE, unfinished=unfinished, grace_seconds=GRACE_SECONDS)
-        ]
+        return [own.trial_id for own in run(self.engine, sql.STALE, unfinished=unfinished, grace_seconds=GRACE_SECONDS)]

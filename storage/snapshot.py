@@ -8,28 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.engine import Engine, RowMapping
 
-from storage import slots
 from storage.engine import patiently
 from storage.slots import SlotCounts
-
-# `deepest` is the last report. Optuna keeps infinities and NaN as NULL, with a type beside it.
-TRIALS = text("""
-SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AT TIME ZONE 'utc' AS started_at,
-       t.datetime_complete AT TIME ZONE 'utc' AS ended_at, v.value, deepest.step, deepest.last_value,
-       note.value_json AS note, reason.value_json AS reason, s.slot, s.outcome
-  FROM trials t
-  LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0
-  LEFT JOIN LATERAL (
-        SELECT step, intermediate_value AS last_value FROM trial_intermediate_values i
-         WHERE i.trial_id = t.trial_id ORDER BY step DESC LIMIT 1) deepest ON true
-  LEFT JOIN trial_user_attributes note ON note.trial_id = t.trial_id AND note.key = 'castpool'
-  LEFT JOIN trial_user_attributes reason ON reason.trial_id = t.trial_id AND reason.key = 'reason'
-  LEFT JOIN castpool_slots s ON s.study_id = t.study_id AND s.trial_id = t.trial_id
- WHERE t.study_id = :study_id ORDER BY t.number
-""")
+from storage.sql import slots, trials
 
 
 @dataclass(frozen=True)
@@ -81,8 +64,8 @@ def take(engine: Engine, study_id: int) -> Snapshot:
 
     def read() -> Snapshot:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            counts = SlotCounts(*connection.execute(slots.COUNT, {"study_id": study_id}).one())
-            rows = connection.execute(TRIALS, {"study_id": study_id}).mappings()
+            counts = SlotCounts(*connection.exec_driver_sql(slots.COUNT, {"study_id": study_id}).one())
+            rows = connection.exec_driver_sql(trials.VIEWS, {"study_id": study_id}).mappings()
             return Snapshot(counts, tuple(_view(row) for row in rows))
 
     return patiently(read)

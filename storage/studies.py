@@ -9,43 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from sqlalchemy import text
 
-from storage import slots
-from storage.engine import patiently, transaction
+from storage.engine import patiently, run, transaction
 from storage.errors import StudyConflictError, StudyNotFoundError
+from storage.sql import slots
+from storage.sql import studies as sql
 from storage.store import Store
-
-INSERT = text("""
-INSERT INTO castpool_studies (study_id, spec, identity, plan, dataset)
-VALUES (:study_id, cast(:spec AS jsonb), cast(:identity AS jsonb), cast(:plan AS jsonb), :dataset)
-ON CONFLICT DO NOTHING
-""")
-FIRST_SLOT = text("""
-UPDATE castpool_slots SET params = cast(:params AS jsonb) WHERE study_id = :study_id AND slot = 0 AND attempt = 0
-""")
-KEEP = text("""
-UPDATE castpool_studies SET spec = cast(:spec AS jsonb), plan = cast(:plan AS jsonb) WHERE study_id = :study_id
-""")
-SELECT = text("""
-SELECT s.study_id, s.study_name AS name, c.spec, c.identity, c.plan, c.dataset
-  FROM studies s JOIN castpool_studies c USING (study_id) WHERE s.study_name = :name
-""")
-KEPT = text("SELECT identity FROM castpool_studies WHERE study_id = :study_id FOR UPDATE")
-# A bare study may be castpool's own: a crash, or another process, between Optuna's row and castpool's.
-FOREIGN = text("""
-SELECT EXISTS (SELECT FROM trials t WHERE t.study_id = s.study_id)
-    OR EXISTS (SELECT FROM study_user_attributes a WHERE a.study_id = s.study_id)
-    OR (SELECT string_agg(d.direction::text, ' ') FROM study_directions d WHERE d.study_id = s.study_id) <> 'MINIMIZE'
-  FROM studies s
- WHERE s.study_name = :name AND NOT EXISTS (SELECT FROM castpool_studies c WHERE c.study_id = s.study_id)
-""")
-SUMMARIES = text("""
-SELECT s.study_name AS name, c.created_at, count(sl.slot) AS slots,
-       count(sl.ended_at) AS ended
-  FROM studies s JOIN castpool_studies c USING (study_id) JOIN castpool_slots sl USING (study_id)
- GROUP BY s.study_name, c.created_at ORDER BY c.created_at DESC
-""")
 
 
 @dataclass(frozen=True)
@@ -96,13 +65,13 @@ def create_or_resume(
 
     def write() -> None:
         with transaction(store.engine) as connection:
-            if connection.execute(INSERT, arguments).rowcount == 0:
+            if connection.exec_driver_sql(sql.KEEP_NEW, arguments).rowcount == 0:
                 # Refused once more: somebody may have created another one since it was looked for.
-                _refuse_differences(name, connection.execute(KEPT, arguments).scalar_one(), identity)
-                connection.execute(KEEP, arguments)
-            connection.execute(slots.ADD, arguments)
+                _refuse_differences(name, connection.exec_driver_sql(sql.IDENTITY, arguments).scalar_one(), identity)
+                connection.exec_driver_sql(sql.KEEP, arguments)
+            connection.exec_driver_sql(slots.ADD, arguments)
             if first_params:
-                connection.execute(FIRST_SLOT, arguments)
+                connection.exec_driver_sql(slots.FIRST_PARAMS, arguments)
 
     patiently(write)
     study.set_user_attr("castpool", {"spec": dict(spec), "decisions": plan.get("decisions", [])})
@@ -119,12 +88,7 @@ def refuse_conflict(store: Store, name: str, identity: Mapping[str, Any]) -> Non
     if stored is not None:
         _refuse_differences(name, stored.identity, identity)
         return
-
-    def is_foreign() -> bool:
-        with store.engine.connect() as connection:
-            return bool(connection.execute(FOREIGN, {"name": name}).scalar())
-
-    if patiently(is_foreign):
+    if run(store.engine, sql.IS_FOREIGN, name=name)[0].is_foreign:
         raise StudyConflictError(f"name: got {name!r}, a study that castpool did not make; write another --name.")
 
 
@@ -153,13 +117,8 @@ def _shown(value: Any) -> str:
 
 def find_study(store: Store, name: str) -> StoredStudy | None:
     """Return the study of that name, or None."""
-
-    def read() -> StoredStudy | None:
-        with store.engine.connect() as connection:
-            row = connection.execute(SELECT, {"name": name}).mappings().one_or_none()
-        return None if row is None else StoredStudy(**row)
-
-    return patiently(read)
+    rows = run(store.engine, sql.FIND, name=name)
+    return StoredStudy(**rows[0]._asdict()) if rows else None
 
 
 def open_study(store: Store, name: str) -> StoredStudy:
@@ -199,9 +158,4 @@ def unfinished_studies(store: Store) -> list[StoredStudy]:
 
 def list_studies(store: Store) -> list[StudySummary]:
     """Return all of castpool's studies in the storage, the latest first."""
-
-    def read() -> list[StudySummary]:
-        with store.engine.connect() as connection:
-            return [StudySummary(*row) for row in connection.execute(SUMMARIES)]
-
-    return patiently(read)
+    return [StudySummary(**row._asdict()) for row in run(store.engine, sql.SUMMARIES)]

@@ -1,4 +1,4 @@
-"""The statements on Optuna's study tables."""
+"""Studies: Optuna's, and castpool's own beside them."""
 
 from __future__ import annotations
 
@@ -54,3 +54,38 @@ DELETE = [
     ),
     "DELETE FROM studies WHERE study_id = %(study_id)s RETURNING study_id",
 ]
+
+# --- castpool's own
+
+KEEP_NEW = """
+INSERT INTO castpool_studies (study_id, spec, identity, plan, dataset)
+VALUES (%(study_id)s, cast(%(spec)s AS jsonb), cast(%(identity)s AS jsonb), cast(%(plan)s AS jsonb), %(dataset)s)
+ON CONFLICT DO NOTHING
+"""
+
+KEEP = """
+UPDATE castpool_studies SET spec = cast(%(spec)s AS jsonb), plan = cast(%(plan)s AS jsonb) WHERE study_id = %(study_id)s
+"""
+
+FIND = """
+SELECT s.study_id, s.study_name AS name, c.spec, c.identity, c.plan, c.dataset
+  FROM studies s JOIN castpool_studies c USING (study_id) WHERE s.study_name = %(name)s
+"""
+
+IDENTITY = "SELECT identity FROM castpool_studies WHERE study_id = %(study_id)s FOR UPDATE"
+
+# A bare study may be castpool's own: a crash, or another process, between Optuna's row and castpool's.
+IS_FOREIGN = """
+SELECT EXISTS (SELECT FROM trials t WHERE t.study_id = s.study_id)
+    OR EXISTS (SELECT FROM study_user_attributes a WHERE a.study_id = s.study_id)
+    OR (SELECT string_agg(d.direction::text, ' ') FROM study_directions d WHERE d.study_id = s.study_id) <> 'MINIMIZE'
+  FROM studies s
+ WHERE s.study_name = %(name)s AND NOT EXISTS (SELECT FROM castpool_studies c WHERE c.study_id = s.study_id)
+"""
+
+SUMMARIES = """
+SELECT s.study_name AS name, c.created_at, count(sl.slot) AS slots,
+       count(sl.ended_at) AS ended
+  FROM studies s JOIN castpool_studies c USING (study_id) JOIN castpool_slots sl USING (study_id)
+ GROUP BY s.study_name, c.created_at ORDER BY c.created_at DESC
+"""

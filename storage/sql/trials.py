@@ -8,6 +8,8 @@ what is new by ``trial_id >``. Infinities and NaN are NULL with a type beside th
 
 from __future__ import annotations
 
+from storage.sql.slots import HELD
+
 UNFINISHED = "('RUNNING', 'WAITING')"
 UTC_NOW = "clock_timestamp() AT TIME ZONE 'utc'"
 
@@ -108,19 +110,18 @@ trial AS (
 END = f"WITH {_END.format(condition='')} SELECT trial_id FROM trial"
 
 # The same, and in the same statement the end of the slot that the trial fills: both happen, or neither.
-_HELD = "study_id = %(study_id)s AND slot = %(slot)s AND worker_id = %(worker_id)s AND attempt = %(attempt)s"
 _STILL = f"ended_at IS NULL AND EXISTS (SELECT FROM trials WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED})"
 _ENDED_WITH = _END.format(condition="AND EXISTS (SELECT FROM held)")
 END_WITH_SLOT = f"""
 WITH held AS (
     UPDATE castpool_slots SET ended_at = now(), outcome = %(outcome)s, lease_until = NULL
-     WHERE {_HELD} AND {_STILL} RETURNING slot)
+     WHERE {HELD} AND {_STILL} RETURNING slot)
 , {_ENDED_WITH}
 SELECT trial_id FROM trial
 """
 END_AND_HAND_BACK = f"""
 WITH held AS (
-    UPDATE castpool_slots SET worker_id = NULL, lease_until = NULL WHERE {_HELD} AND {_STILL} RETURNING slot)
+    UPDATE castpool_slots SET worker_id = NULL, lease_until = NULL WHERE {HELD} AND {_STILL} RETURNING slot)
 , {_ENDED_WITH}
 SELECT trial_id FROM trial
 """
@@ -153,7 +154,7 @@ WITH trial AS ({_NEW.format(trial_id=_NEW_ID, source="FROM studies WHERE study_i
 CREATE_IN_SLOT = f"""
 WITH held AS (
     UPDATE castpool_slots s SET trial_id = {_NEW_ID}
-     WHERE {_HELD} AND ended_at IS NULL
+     WHERE {HELD} AND ended_at IS NULL
        AND NOT EXISTS (SELECT FROM trials t WHERE t.trial_id = s.trial_id AND t.state = 'RUNNING')
     RETURNING s.trial_id)
 , trial AS ({_NEW.format(trial_id="held.trial_id", source="FROM held")})
@@ -162,7 +163,7 @@ WITH held AS (
 ATTACHED = f"""
 SELECT t.trial_id, t.number, t.datetime_start
   FROM castpool_slots s JOIN trials t ON t.trial_id = s.trial_id AND t.state = 'RUNNING'
- WHERE s.{_HELD.replace(" AND ", " AND s.")} AND s.ended_at IS NULL
+ WHERE s.{HELD.replace(" AND ", " AND s.")} AND s.ended_at IS NULL
 """
 
 STATE = "SELECT study_id, state::text AS state FROM trials WHERE trial_id = %(trial_id)s"
@@ -181,14 +182,31 @@ SELECT h.trial_id FROM trial_heartbeats h JOIN trials t USING (trial_id)
 
 # A trial that somebody enqueued through Optuna, taken for a slot.
 BEGIN_IN_SLOT = f"""
-WITH held AS (SELECT slot FROM castpool_slots WHERE {_HELD} AND ended_at IS NULL FOR UPDATE)
+WITH held AS (SELECT slot FROM castpool_slots WHERE {HELD} AND ended_at IS NULL FOR UPDATE)
 , trial AS (
     UPDATE trials SET state = 'RUNNING', datetime_start = {UTC_NOW}
      WHERE trial_id = %(trial_id)s AND state = 'WAITING' AND EXISTS (SELECT FROM held) RETURNING trial_id)
-, attached AS (UPDATE castpool_slots SET trial_id = trial.trial_id FROM trial WHERE {_HELD})
+, attached AS (UPDATE castpool_slots SET trial_id = trial.trial_id FROM trial WHERE {HELD})
 , noted AS (
     INSERT INTO trial_user_attributes (trial_id, key, value_json)
     SELECT trial_id, 'castpool', %(note)s FROM trial
     ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json)
 SELECT trial_id FROM trial
+"""
+
+# What people see of a study's trials.
+# `deepest` is the last report. Optuna keeps infinities and NaN as NULL, with a type beside it.
+VIEWS = """
+SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AT TIME ZONE 'utc' AS started_at,
+       t.datetime_complete AT TIME ZONE 'utc' AS ended_at, v.value, deepest.step, deepest.last_value,
+       note.value_json AS note, reason.value_json AS reason, s.slot, s.outcome
+  FROM trials t
+  LEFT JOIN trial_values v ON v.trial_id = t.trial_id AND v.objective = 0
+  LEFT JOIN LATERAL (
+        SELECT step, intermediate_value AS last_value FROM trial_intermediate_values i
+         WHERE i.trial_id = t.trial_id ORDER BY step DESC LIMIT 1) deepest ON true
+  LEFT JOIN trial_user_attributes note ON note.trial_id = t.trial_id AND note.key = 'castpool'
+  LEFT JOIN trial_user_attributes reason ON reason.trial_id = t.trial_id AND reason.key = 'reason'
+  LEFT JOIN castpool_slots s ON s.study_id = t.study_id AND s.trial_id = t.trial_id
+ WHERE t.study_id = %(study_id)s ORDER BY t.number
 """

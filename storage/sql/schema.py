@@ -1,0 +1,60 @@
+"""castpool's own tables, beside Optuna's in the same database.
+
+castpool_studies   what a study is made of: spec, identity, plan, data set
+castpool_slots     the trial budget: one row a slot; who holds it, until when, and how it ended
+castpool_workers   who works or worked, and the last beat of each
+castpool_datasets  data sets by the SHA-256 of their bytes
+"""
+
+from __future__ import annotations
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS castpool_schema (version integer NOT NULL);
+
+CREATE TABLE IF NOT EXISTS castpool_datasets (
+    sha256     text PRIMARY KEY,
+    payload    bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS castpool_studies (
+    study_id   integer PRIMARY KEY REFERENCES studies (study_id) ON DELETE CASCADE,
+    spec       jsonb NOT NULL,
+    identity   jsonb NOT NULL,
+    plan       jsonb NOT NULL,
+    dataset    text NOT NULL REFERENCES castpool_datasets (sha256),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS castpool_workers (
+    worker_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    study_id   integer NOT NULL REFERENCES castpool_studies (study_id) ON DELETE CASCADE,
+    host       text NOT NULL,
+    pid        integer NOT NULL,
+    joined_at  timestamptz NOT NULL DEFAULT now(),
+    last_beat  timestamptz NOT NULL DEFAULT now(),
+    left_at    timestamptz
+);
+CREATE INDEX IF NOT EXISTS castpool_workers_by_study ON castpool_workers (study_id);
+
+CREATE TABLE IF NOT EXISTS castpool_slots (
+    study_id    integer NOT NULL REFERENCES castpool_studies (study_id) ON DELETE CASCADE,
+    slot        integer NOT NULL,
+    attempt     integer NOT NULL DEFAULT 0,
+    params      jsonb,
+    trial_id    integer,
+    worker_id   bigint REFERENCES castpool_workers (worker_id),
+    lease_until timestamptz,
+    ended_at    timestamptz,
+    outcome     text,
+    PRIMARY KEY (study_id, slot)
+);
+CREATE INDEX IF NOT EXISTS castpool_slots_open ON castpool_slots (study_id, slot) WHERE ended_at IS NULL;
+"""
+
+# Held until the transaction ends: all processes that create tables wait for each other.
+LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
+EXISTS = "SELECT to_regclass('castpool_schema') AS found"
+SET_VERSION = "INSERT INTO castpool_schema VALUES (%(version)s)"
+VERSION = "SELECT max(version) AS version FROM castpool_schema"
+OPTUNA_VERSION = "SELECT version_num FROM alembic_version"

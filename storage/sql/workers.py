@@ -1,0 +1,22 @@
+"""Who works, or has worked, on a study."""
+
+from __future__ import annotations
+
+JOIN = """
+INSERT INTO castpool_workers (study_id, host, pid) VALUES (%(study_id)s, %(host)s, %(pid)s) RETURNING worker_id
+"""
+BEAT = "UPDATE castpool_workers SET last_beat = now() WHERE worker_id = %(worker_id)s"
+LEAVE = "UPDATE castpool_workers SET left_at = now() WHERE worker_id = %(worker_id)s AND left_at IS NULL"
+LEAVE_BY_PROCESS = (
+    "UPDATE castpool_workers SET left_at = now() WHERE host = %(host)s AND pid = %(pid)s AND left_at IS NULL"
+)
+
+PRESENT = """
+SELECT DISTINCT ON (w.worker_id) w.worker_id, w.host, w.pid, w.joined_at,
+       extract(epoch FROM now() - w.last_beat)::float AS silent_seconds, s.slot
+  FROM castpool_workers w
+  LEFT JOIN castpool_slots s ON s.worker_id = w.worker_id AND s.ended_at IS NULL
+ WHERE w.study_id = %(study_id)s AND w.left_at IS NULL
+   AND (s.slot IS NOT NULL OR w.last_beat > now() - make_interval(secs => %(lease_seconds)s))
+ ORDER BY w.worker_id, s.slot DESC
+"""
