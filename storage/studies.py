@@ -88,7 +88,7 @@ def refuse_conflict(store: Store, name: str, identity: Mapping[str, Any]) -> Non
     if stored is not None:
         _refuse_differences(name, stored.identity, identity)
         return
-    if run(store.engine, sql.IS_FOREIGN, name=name)[0].is_foreign:
+    if run(store.engine, sql.FOREIGN, name=name):
         raise StudyConflictError(f"name: got {name!r}, a study that castpool did not make; write another --name.")
 
 

@@ -74,13 +74,13 @@ SELECT s.study_id, s.study_name AS name, c.spec, c.identity, c.plan, c.dataset
 
 IDENTITY = "SELECT identity FROM castpool_studies WHERE study_id = %(study_id)s FOR UPDATE"
 
-# A bare study may be castpool's own: a crash, or another process, between Optuna's row and castpool's.
-IS_FOREIGN = """
-SELECT EXISTS (SELECT FROM trials t WHERE t.study_id = s.study_id)
-    OR EXISTS (SELECT FROM study_user_attributes a WHERE a.study_id = s.study_id)
-    OR (SELECT string_agg(d.direction::text, ' ') FROM study_directions d WHERE d.study_id = s.study_id) <> 'MINIMIZE'
-  FROM studies s
+# A study of somebody else's. A bare one may be ours: a crash, or another process, between Optuna's row and castpool's.
+FOREIGN = """
+SELECT s.study_id FROM studies s
  WHERE s.study_name = %(name)s AND NOT EXISTS (SELECT FROM castpool_studies c WHERE c.study_id = s.study_id)
+   AND (EXISTS (SELECT FROM trials t WHERE t.study_id = s.study_id)
+     OR EXISTS (SELECT FROM study_user_attributes a WHERE a.study_id = s.study_id)
+     OR (SELECT string_agg(d.direction::text, ' ') FROM study_directions d WHERE d.study_id = s.study_id) <> 'MINIMIZE')
 """
 
 SUMMARIES = """
