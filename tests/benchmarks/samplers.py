@@ -92,10 +92,16 @@ def as_categories(space: Space) -> Space:
 
 
 def auto_sampler() -> Any:
-    """Return OptunaHub's AutoSampler (ImportError where the package, or the network, is missing)."""
+    """Return OptunaHub's AutoSampler, from a copy of its registry at $OPTUNAHUB_REGISTRY or from the network.
+
+    Raises:
+        ImportError: the package is missing, or both are.
+    """
     try:
         import optunahub  # type: ignore[import-not-found, unused-ignore]
 
+        if registry := os.environ.get("OPTUNAHUB_REGISTRY"):
+            return optunahub.load_local_module("samplers/auto_sampler", registry_root=f"{registry}/package").AutoSampler
         return optunahub.load_module("samplers/auto_sampler").AutoSampler
     except Exception as error:
         raise ImportError(str(error)) from error
