@@ -6,8 +6,7 @@ has those that the trial before it had, or together with whatever else is writte
 read. Everything else is written when it is asked for, each thing in one statement. A trial's end carries what was
 still gathered, so nobody ever sees an ended trial that is not whole.
 
-What is read. Ended trials never change, so each is read once. One statement brings what may have changed since: the
-trials that had not ended, and those made since then.
+What is read, and how often, is in `storage.optuna_reading`.
 """
 
 from __future__ import annotations
@@ -15,42 +14,28 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import threading
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, Engine
 
 from storage.changes import Changes, value_arguments
 from storage.engine import connect, patiently, run, run_together
 from storage.errors import LeaseLostError
-from storage.frozen import frozen_trial, stored_time, time_of
-from storage.history import FINISHED, History
-from storage.optuna_studies import OptunaStudies
+from storage.frozen import stored_time, time_of
+from storage.history import FINISHED
+from storage.optuna_reading import ALL_STATES, OptunaReading, OwnTrial
 from storage.slots import Claim
 from storage.sql import trials as sql
 
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 600
-ALL_STATES = tuple(TrialState)
-
-
-@dataclass
-class OwnTrial:
-    """A running trial that this process has created."""
-
-    study_id: int
-    system_attrs: dict[str, Any]
-    fresh: FrozenTrial | None  # as created, until the first look or write
-    names: set[str] = field(default_factory=set)
-    gathered: Changes = field(default_factory=Changes)
 
 
 @dataclass(frozen=True)
@@ -62,18 +47,12 @@ class SlotEnd:
     user_attrs: Mapping[str, Any]
 
 
-class PoolStorage(OptunaStudies, BaseHeartbeat):
+class PoolStorage(OptunaReading, BaseHeartbeat):
     """The storage that studies are given. Safe for the threads of one process."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._histories: dict[int, History] = {}
-        self._own: dict[int, OwnTrial] = {}
         self._ends: dict[int, SlotEnd] = {}
-        # Studies whose news were asked for since the last report, and those whose news the last report has brought.
-        self._asked: set[int] = set()
-        self._fresh: set[int] = set()
-        self._lock = threading.RLock()
 
     def __getstate__(self) -> URL:
         return self.engine.url
@@ -125,6 +104,7 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
             fresh.number, fresh._trial_id = rows[0].number, trial_id
             fresh.datetime_start = time_of(rows[0].datetime_start)
             with self._lock:
+                self._fresh.discard(study_id)
                 self._own[trial_id] = OwnTrial(study_id, dict(changes.system_attrs), fresh, set(changes.params))
         return trial_id
 
@@ -272,100 +252,6 @@ class PoolStorage(OptunaStudies, BaseHeartbeat):
         self._unfinished_study(trial_id)
         if end is not None:
             raise LeaseLostError(f"slot {end.claim.slot}, attempt {end.claim.attempt}: the lease has passed on")
-
-    # --- reading
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a trial as it is now. Raises KeyError where there is none."""
-        with self._lock:
-            for history in self._histories.values():
-                if (known := history.finished_trial(trial_id)) is not None:
-                    return known
-            if (own := self._own.get(trial_id)) is not None and own.fresh is not None:
-                fresh, own.fresh = own.fresh, None
-                return fresh
-            self._flush(trial_id)
-        rows = run(self.engine, sql.ONE_TRIAL, trial_id=trial_id, detailed=[own.name for own in ALL_STATES])
-        if not rows:
-            raise KeyError(f"no trial with trial_id {trial_id}")
-        return frozen_trial(rows[0]._asdict())
-
-    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
-        """Return a trial's system attributes; those of this process's own trials without asking the server."""
-        with self._lock:
-            if (own := self._own.get(trial_id)) is not None:
-                return own.system_attrs | own.gathered.system_attrs
-        return self.get_trial(trial_id).system_attrs
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        """Return the trials in these states, or all, in the order of their numbers."""
-        with self._lock:
-            for trial_id in [own_id for own_id, own in self._own.items() if own.study_id == study_id]:
-                self._flush(trial_id)
-            self._look(study_id, tuple(own for own in ALL_STATES if states is None or own in states))
-            trials = self._history(study_id).trials(states)
-        return copy.deepcopy(trials) if deepcopy else trials
-
-    def get_best_trial(self, study_id: int) -> FrozenTrial:
-        """Return the complete trial with the best value, the earliest of equals.
-
-        Raises:
-            RuntimeError: the study has several objectives.
-            ValueError: no trial is complete.
-        """
-        directions = self.get_study_directions(study_id)
-        if len(directions) > 1:
-            raise RuntimeError("Best trial can be obtained only for single-objective optimization.")
-        complete = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.COMPLETE,))
-        if not complete:
-            raise ValueError("No trials are completed yet.")
-        sign = -1 if directions[0] == StudyDirection.MAXIMIZE else 1
-        return min(complete, key=lambda own: sign * own.values[0])
-
-    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        """Return the id of the trial of that number. Raises KeyError where there is none."""
-        rows = run(self.engine, sql.ID_OF_NUMBER, study_id=study_id, number=trial_number)
-        if not rows:
-            raise KeyError(f"no trial with number {trial_number} in the study with study_id {study_id}")
-        return int(rows[0].trial_id)
-
-    def history(self, study_id: int) -> History:
-        """Return what is known of a study's trials, the ended ones up to date; for pruners, which ask after reports.
-
-        Where one asks after every report, the report itself brings the news, so that asking costs nothing.
-        """
-        with self._lock:
-            self._asked.add(study_id)
-            if study_id in self._fresh:
-                self._fresh.remove(study_id)
-            else:
-                self._look(study_id, FINISHED)
-            return self._history(study_id)
-
-    def _is_watched(self, study_id: int) -> bool:
-        was_asked = study_id in self._asked
-        self._asked.discard(study_id)
-        return was_asked
-
-    def _history(self, study_id: int) -> History:
-        return self._histories.setdefault(study_id, History())
-
-    def _since(self, study_id: int, states: Sequence[TrialState]) -> dict[str, Any]:
-        history = self._history(study_id)
-        detailed = [own.name for own in {*FINISHED, *states}]
-        return {
-            "study_id": study_id,
-            "last_seen": history.last_seen,
-            "unfinished": history.unfinished,
-            "detailed": detailed,
-        }
-
-    def _look(self, study_id: int, states: Sequence[TrialState]) -> None:
-        self._known_study(study_id)  # raises KeyError where there is none
-        rows = run(self.engine, sql.NEWS, **self._since(study_id, states))
-        self._history(study_id).absorb(row._asdict() for row in rows)
 
     def _flush(self, trial_id: int) -> None:
         if (own := self._own.get(trial_id)) is not None and own.gathered:
