@@ -86,7 +86,7 @@ def _storage(process: psutil.Process) -> str | None:
         return None
 
 
-def finished(process: subprocess.Popen[str], timeout_seconds: float = 300) -> tuple[int, str, str]:
+def finished(process: subprocess.Popen[str], timeout_seconds: float = 900) -> tuple[int, str, str]:
     """Wait for a command and return its exit code, standard output and standard error."""
     out, err = process.communicate(timeout=timeout_seconds)
     return process.returncode, out, err

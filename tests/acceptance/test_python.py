@@ -61,7 +61,7 @@ def run(code: str, folder: Path, database: str) -> dict[str, object]:
     script.write_text(HEAD + code)
     environment = {**os.environ, "CASTPOOL_STORAGE": database, "PYTHONPATH": os.getcwd()}
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

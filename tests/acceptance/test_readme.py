@@ -34,7 +34,7 @@ def run(command: str, folder: Path, database: str) -> str:
     # `castpool` is the one beside this interpreter, as in an activated environment.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "CASTPOOL_STORAGE": database}
-    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stdout
 

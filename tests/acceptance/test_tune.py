@@ -47,7 +47,7 @@ def present(database: str) -> int:
     return int(here)
 
 
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool], timeout_seconds: float = 300) -> None:
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool], timeout_seconds: float = 600) -> None:
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert process.poll() is None, process.communicate()[1]
