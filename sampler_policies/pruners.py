@@ -61,7 +61,8 @@ def _build(name: str, arguments: Mapping[str, Any]) -> BasePruner:
     if isinstance(inner := arguments.get("wrapped_pruner"), Mapping):
         arguments["wrapped_pruner"] = _build(*_named(inner))
     cls = _class(name)
-    return build("pruner", BOUNDED.get(cls, cls), arguments)
+    pruner = build("pruner", cls, arguments)  # by the name that the user wrote, should it be refused
+    return BOUNDED[cls](**arguments) if cls in BOUNDED else pruner
 
 
 def _class(name: str) -> type[BasePruner]:

@@ -107,7 +107,7 @@ def test_the_users_pruner_wins_however_its_name_is_written(given: str) -> None:
     decision = choose_pruner(budget(trials=1), given, {"n_warmup_steps": 200})
     assert (decision.choice, decision.rule) == (given, "asked for")
     assert decision.arguments == {"n_warmup_steps": 200}
-    assert type(build_pruner(decision)) is optuna.pruners.MedianPruner
+    assert isinstance(build_pruner(decision), optuna.pruners.MedianPruner)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_arguments_that_the_pruner_does_not_take_are_refused(given: str, argumen
     ids=lambda own: own.choice if isinstance(own, Decision) else "",
 )
 def test_the_pruner_that_is_built_is_the_one_decided_on(decision: Decision, cls: type[Any]) -> None:
-    assert type(build_pruner(decision)) is cls
+    assert isinstance(build_pruner(decision), cls)
 
 
 def test_hyperband_is_built_with_the_resources_decided_on() -> None:
