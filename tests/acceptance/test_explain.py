@@ -43,7 +43,7 @@ space:
   num_layers: {when: {_deep: true}, low: 3, high: 8}
   hidden_size: {when: {_deep: false}, choices: [512, 1024]}
 """
-SIX: dict[str, tuple[list[str] | str, str, str]] = {
+SPECS: dict[str, tuple[list[str] | str, str, str]] = {
     "tiny grid": (
         [*COMMON, "--model", "DLinear", "--space", "{learning_rate: [0.001, 0.01], input_size: [12, 24]}", *FIXED],
         "every point",
@@ -54,7 +54,12 @@ SIX: dict[str, tuple[list[str] | str, str, str]] = {
         "GP",
         "sampler: NumberedQMC until 10 trials have ended, then CurveGP",
     ),
-    "default NHITS": ([*COMMON, "--model", "NHITS", "--trials", "5"], "space filling", "sampler: QMC"),
+    "default NHITS": (
+        [*COMMON, "--model", "NHITS"],
+        "GP",
+        "sampler: NumberedQMC until 4 trials have ended, then CurveGP",
+    ),
+    "five trials": ([*COMMON, "--model", "NHITS", "--trials", "5"], "space filling", "sampler: QMC"),
     "conditional": (CONDITIONAL, "TPE in groups", "sampler: TPE("),
     "two objectives": (
         [*COMMON, "--model", "NHITS", "--objectives", "loss", "--objectives", "seconds", "--trials", "100"],
@@ -75,16 +80,16 @@ def data(cli: Cli) -> None:
 
 
 def arguments_of(case: str) -> list[str]:
-    written = SIX[case][0]
+    written = SPECS[case][0]
     if isinstance(written, str):
         Path("spec.yaml").write_text(written)
         return ["spec.yaml"]
     return written
 
 
-@pytest.mark.parametrize("case", SIX)
-def test_six_specs_get_six_answers(case: str, cli: Cli) -> None:
-    _, rule, what = SIX[case]
+@pytest.mark.parametrize("case", SPECS)
+def test_each_spec_gets_its_answer(case: str, cli: Cli) -> None:
+    _, rule, what = SPECS[case]
     ran = cli("explain", *arguments_of(case))
     assert ran.exit_code == 0, ran.output
     assert f"\n{what}" in ran.stdout
@@ -99,8 +104,10 @@ def test_six_specs_get_six_answers(case: str, cli: Cli) -> None:
     assert values["facts"]["data"]["shortest"] == 120
 
 
-def test_the_six_answers_differ() -> None:
-    assert len({rule for _, rule, _ in SIX.values()}) == 6
+def test_the_answers_differ() -> None:
+    """Default NHITS and all continuous by the same rule, after starts of different lengths."""
+    assert len({(rule, what) for _, rule, what in SPECS.values()}) == len(SPECS) == 7
+    assert len({rule for _, rule, _ in SPECS.values()}) == 6
 
 
 def test_nothing_is_written(cli: Cli, database: str) -> None:
