@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -15,12 +15,13 @@ from storage.frozen import stored_value
 
 @dataclass
 class Changes:
-    """Parameters with their internal values, attributes and reports of one trial, in the order of their coming."""
+    """Parameters with their internal values, attributes, reports and final values of one trial, as they came."""
 
     params: dict[str, tuple[float, BaseDistribution]] = field(default_factory=dict)
     user_attrs: dict[str, Any] = field(default_factory=dict)
     system_attrs: dict[str, Any] = field(default_factory=dict)
     reports: dict[int, float] = field(default_factory=dict)
+    values: Sequence[float] = ()
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> Changes:
@@ -29,30 +30,28 @@ class Changes:
         params = {
             name: (distributions[name].to_internal_repr(own), distributions[name]) for name, own in trial.params.items()
         }
-        return cls(params, dict(trial.user_attrs), dict(trial.system_attrs), dict(trial.intermediate_values))
+        values = trial.values or ()
+        return cls(params, dict(trial.user_attrs), dict(trial.system_attrs), dict(trial.intermediate_values), values)
 
     def __bool__(self) -> bool:
-        return bool(self.params or self.user_attrs or self.system_attrs or self.reports)
+        return bool(self.parts)
 
     def add(self, other: Changes) -> None:
-        """Take in what came later."""
+        """Take in what came later, but for the final values."""
         self.params |= other.params
         self.user_attrs |= other.user_attrs
         self.system_attrs |= other.system_attrs
         self.reports |= other.reports
 
-    def apply(self, trial: FrozenTrial) -> None:
-        """Change the trial as the tables are changed."""
-        for name, (internal, distribution) in self.params.items():
-            trial.params[name] = distribution.to_external_repr(internal)
-            trial.distributions[name] = distribution
-        trial.user_attrs |= self.user_attrs
-        trial.system_attrs |= self.system_attrs
-        trial.intermediate_values |= self.reports
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What there is to write, for `storage.sql.trials.with_parts`."""
+        return tuple(own.name for own in fields(self) if getattr(self, own.name))
 
     def arguments(self) -> dict[str, list[Any]]:
-        """Return the arguments of `storage.sql.trials.WRITE` and its like."""
+        """Return the arguments of `storage.sql.trials.WRITE` and its like, those of missing parts empty."""
         reports = [stored_value(float(own)) for own in self.reports.values()]
+        values = [stored_value(float(own)) for own in self.values]
         return {
             "names": list(self.params),
             "internals": [float(internal) for internal, _ in self.params.values()],
@@ -64,10 +63,6 @@ class Changes:
             "steps": list(self.reports),
             "reports": [value for value, _ in reports],
             "report_types": [kind for _, kind in reports],
+            "objectives": [value for value, _ in values],
+            "objective_types": [kind for _, kind in values],
         }
-
-
-def value_arguments(values: Sequence[float] | None) -> Mapping[str, list[Any]]:
-    """Return the arguments for a trial's values, one an objective."""
-    stored = [stored_value(float(own)) for own in values or ()]
-    return {"objectives": [value for value, _ in stored], "objective_types": [kind for _, kind in stored]}

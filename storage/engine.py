@@ -180,7 +180,7 @@ def run_together(engine: Engine, statements: Sequence[tuple[str, Mapping[str, An
         with engine.begin() as connection:
             driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
             try:
-                with driver.pipeline(), driver.transaction():
+                with driver.pipeline():  # what is sent until it ends is one transaction
                     cursors = [
                         driver.cursor(row_factory=namedtuple_row).execute(statement, arguments)
                         for statement, arguments in statements

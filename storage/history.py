@@ -24,14 +24,12 @@ class History:
             remembers how far it came finds what is new behind that place.
         last_seen: every trial up to this id is in here, or its id is among ``unfinished``.
         distributions: one distribution of each parameter that any of these trials has.
-        param_names: the names of the latest trial's parameters.
     """
 
     def __init__(self) -> None:
         self.finished: list[FrozenTrial] = []
         self.last_seen = -1
         self.distributions: dict[str, BaseDistribution] = {}
-        self.param_names: frozenset[str] = frozenset()
         self._by_id: dict[int, FrozenTrial] = {}
         self._by_states: dict[tuple[TrialState, ...], list[FrozenTrial]] = {}
         self._unfinished: dict[int, FrozenTrial] = {}
@@ -52,9 +50,7 @@ class History:
         for row in rows:
             trial = frozen_trial(row)
             self.last_seen = max(self.last_seen, trial._trial_id)
-            if trial.params:
-                self.param_names = frozenset(trial.params)
-                self.learn(trial.distributions)
+            self.learn(trial.distributions)
             if trial.state.is_finished():
                 self._add(trial)
             else:

@@ -1,10 +1,15 @@
 """An Optuna storage for a pool of workers on PostgreSQL, on Optuna's own tables.
 
-What is written, and when others see it. A trial that this process has created is its own: nobody else writes
-parameters, attributes or reports to it. Its parameters are gathered and go out in one statement, as soon as the trial
-has those that the trial before it had, or together with whatever else is written for it, or before anything of it is
-read. Everything else is written when it is asked for, each thing in one statement. A trial's end carries what was
-still gathered, so nobody ever sees an ended trial that is not whole.
+The trial of a slot that this process holds is its own: while it runs, nobody else writes parameters, attributes or
+reports to it. For such a trial these rules hold; any other is written as Optuna writes it, each thing at once.
+
+What is gathered. While its parameters are chosen, they and the sampler's notes wait for what is written next: the
+configuration, before the training starts. So all of it goes out in one statement, and others see it milliseconds
+after it was chosen. Its sampler sees the study as it was when the trial was created: the creation brings the news.
+
+What waits for the disk. Creation and end do; reports and what else a running trial writes do not: others see it at
+once, and a server that crashes loses half a second of it at most. The end says all of it again, so that no ended trial
+lacks anything. Whatever waits for the disk later, a checkpoint of the trial among them, takes the earlier with it.
 
 What is read, and how often, is in `storage.optuna_reading`.
 """
@@ -14,28 +19,41 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution, check_distribution_compatibility
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, Engine
 
-from storage.changes import Changes, value_arguments
-from storage.engine import connect, patiently, run, run_together
+from storage.changes import Changes
+from storage.engine import connect, run, run_together
 from storage.errors import LeaseLostError
-from storage.frozen import stored_time, time_of
-from storage.history import FINISHED
-from storage.optuna_reading import ALL_STATES, OptunaReading, OwnTrial
+from storage.frozen import time_of
+from storage.history import FINISHED, History
+from storage.optuna_reading import ALL_STATES
+from storage.optuna_writing import OptunaWriting
 from storage.slots import Claim
 from storage.sql import trials as sql
 
-HEARTBEAT_SECONDS = 60
-GRACE_SECONDS = 600
+
+@dataclass
+class OwnTrial:
+    """A running trial of a slot that this process holds.
+
+    Attributes:
+        study_id: its study.
+        fresh: the trial as created, until the first look or write.
+        gathered: what is still to be written.
+        written: what the server has seen, but perhaps not its disk; and all system attributes.
+    """
+
+    study_id: int
+    fresh: FrozenTrial | None
+    gathered: Changes = field(default_factory=Changes)
+    written: Changes = field(default_factory=Changes)
 
 
 @dataclass(frozen=True)
@@ -47,12 +65,18 @@ class SlotEnd:
     user_attrs: Mapping[str, Any]
 
 
-class PoolStorage(OptunaReading, BaseHeartbeat):
+class PoolStorage(OptunaWriting):
     """The storage that studies are given. Safe for the threads of one process."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
+        self._own: dict[int, OwnTrial] = {}
         self._ends: dict[int, SlotEnd] = {}
+        # For each study the own trial whose parameters are being chosen.
+        self._sampling: dict[int, int] = {}
+        # Studies whose news were asked for since the last report, and those whose news the last report has brought.
+        self._asked: set[int] = set()
+        self._fresh: set[int] = set()
 
     def __getstate__(self) -> URL:
         return self.engine.url
@@ -60,220 +84,170 @@ class PoolStorage(OptunaReading, BaseHeartbeat):
     def __setstate__(self, url: URL) -> None:
         self.__init__(connect(url, "castpool"))  # type: ignore[misc]
 
-    # --- trials begin
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial, numbered without a gap. Raises KeyError where there is no such study."""
-        return self._create(study_id, template_trial)
+    # --- trials of slots begin
 
     def create_in_slot(self, claim: Claim, template: FrozenTrial) -> int:
         """Create the running trial of a slot and attach it. Raises LeaseLostError where the slot has passed on."""
-        return self._create(claim.study_id, template, claim)
-
-    def begin_in_slot(self, claim: Claim, trial_id: int, note: Mapping[str, Any]) -> bool:
-        """Take a waiting trial for a slot; return whether it was still there to be taken."""
-        arguments = {**claim.key, "trial_id": trial_id, "note": json.dumps(note)}
-        return bool(run(self.engine, sql.BEGIN_IN_SLOT, **arguments))
-
-    def _create(self, study_id: int, template: FrozenTrial | None, claim: Claim | None = None) -> int:
-        changes = Changes() if template is None else Changes.of(template)
-        state = TrialState.RUNNING if template is None else template.state
-        if changes.params:
-            self._check(study_id, {name: own for name, (_, own) in changes.params.items()})
-        arguments = {
-            "study_id": study_id,
-            "state": state.name,
-            "datetime_start": None if template is None else stored_time(template.datetime_start),
-            "datetime_complete": None if template is None else stored_time(template.datetime_complete),
-            **({} if claim is None else claim.key),
-            **changes.arguments(),
-            **value_arguments(None if template is None else template.values),
-        }
-        statement = sql.CREATE if claim is None else sql.CREATE_IN_SLOT
-        lock = (sql.LOCK_STUDY, {"study_id": study_id})
-        _, rows = run_together(self.engine, [lock, (statement, arguments)])
-        if not rows and claim is not None:
-            rows = list(run(self.engine, sql.ATTACHED, **claim.key))
-            if not rows:
+        study_id = claim.study_id
+        creation = self._creation(sql.CREATE_IN_SLOT, template, claim.key)
+        with self._lock:
+            self._known_study(study_id)
+            _, rows, news = run_together(self.engine, [*creation, (sql.NEWS, self._since(study_id, ALL_STATES))])
+            self._history(study_id).absorb(row._asdict() for row in news)
+            self._fresh.discard(study_id)
+            # Asked again after a lost answer, it has made none: the trial is there.
+            created = rows or list(run(self.engine, sql.ATTACHED, **claim.key))
+            if not created:
                 raise LeaseLostError(f"slot {claim.slot}, attempt {claim.attempt}: the lease has passed on")
-        if not rows:
-            raise KeyError(f"no study with study_id {study_id}")
-        trial_id = int(rows[0].trial_id)
-        if state == TrialState.RUNNING:
-            fresh = copy.deepcopy(template or optuna.trial.create_trial(state=state))
-            fresh.number, fresh._trial_id = rows[0].number, trial_id
-            fresh.datetime_start = time_of(rows[0].datetime_start)
-            with self._lock:
-                self._fresh.discard(study_id)
-                self._own[trial_id] = OwnTrial(study_id, dict(changes.system_attrs), fresh, set(changes.params))
+            trial_id = int(created[0].trial_id)
+            fresh = copy.deepcopy(template)
+            fresh.number, fresh._trial_id = created[0].number, trial_id
+            fresh.datetime_start = time_of(created[0].datetime_start)
+            self._own[trial_id] = OwnTrial(study_id, fresh, written=Changes(system_attrs=dict(fresh.system_attrs)))
+            self._sampling[study_id] = trial_id
         return trial_id
 
-    # --- a trial runs
+    def begin_in_slot(self, claim: Claim, queued: FrozenTrial, note: Mapping[str, Any]) -> bool:
+        """Take a waiting trial for a slot; return whether it was still there to be taken."""
+        arguments = {**claim.key, "trial_id": queued._trial_id, "note": json.dumps(note)}
+        if not run(self.engine, sql.BEGIN_IN_SLOT, **arguments):
+            return False
+        written = Changes(system_attrs=dict(queued.system_attrs))
+        self._own[queued._trial_id] = OwnTrial(claim.study_id, None, written=written)
+        self._sampling[claim.study_id] = queued._trial_id
+        return True
+
+    # --- they run
+
+    def gather_user_attrs(self, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
+        """Set user attributes together with whatever is written next for the trial of a slot."""
+        self._gather(trial_id, Changes(user_attrs=dict(user_attrs)))
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
-        """Set a parameter; see above for when others see it.
-
-        Raises:
-            KeyError: there is no such trial.
-            UpdateFinishedTrialError: it has ended.
-            ValueError: other trials of the study have another distribution under this name.
-        """
-        change = Changes(params={param_name: (param_value_internal, distribution)})
-        with self._lock:
-            own = self._own.get(trial_id)
-            if own is None:
-                study_id = self._unfinished_study(trial_id)
-                self._check(study_id, {param_name: distribution})
-                self._write(trial_id, change)
-                self._history(study_id).learn({param_name: distribution})
-                return
-            self._check(own.study_id, {param_name: distribution})
-            self._history(own.study_id).learn({param_name: distribution})
-            own.fresh = None
-            own.names.add(param_name)
-            own.gathered.add(change)
-            usual = self._history(own.study_id).param_names
-            if not usual or own.names == usual:
-                self._write(trial_id, Changes())
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        """Report a value. Raises KeyError or UpdateFinishedTrialError."""
-        self._write(trial_id, Changes(reports={step: intermediate_value}), is_report=True)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set a user attribute. Raises KeyError or UpdateFinishedTrialError."""
-        self._write(trial_id, Changes(user_attrs={key: value}))
+        """Set a parameter; see above for when others see it, and `OptunaWriting` for what is raised."""
+        if (own := self._own.get(trial_id)) is None:
+            return super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        self._check(own.study_id, {param_name: distribution})
+        self._gather(trial_id, Changes(params={param_name: (param_value_internal, distribution)}))
+        if trial_id not in self._sampling.values():
+            self._flush(trial_id)
+        return None
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Set a system attribute. Raises KeyError or UpdateFinishedTrialError."""
-        self._write(trial_id, Changes(system_attrs={key: value}))
+        """Set a system attribute; see above for when others see it. Raises KeyError or UpdateFinishedTrialError."""
+        if trial_id in self._sampling.values():
+            self._gather(trial_id, Changes(system_attrs={key: value}))
+        else:
+            super().set_trial_system_attr(trial_id, key, value)
 
-    def gather_user_attrs(self, trial_id: int, user_attrs: Mapping[str, Any]) -> None:
-        """Set user attributes together with whatever is written next for a trial of this process's own."""
+    def _gather(self, trial_id: int, changes: Changes) -> None:
+        with self._lock:
+            own = self._own[trial_id]
+            own.fresh = None
+            own.gathered.add(changes)
+
+    def _flush(self, trial_id: int) -> None:
+        if (own := self._own.get(trial_id)) is not None and own.gathered:
+            self._write(trial_id, Changes())
+
+    def _write(self, trial_id: int, changes: Changes) -> None:
         with self._lock:
             if (own := self._own.get(trial_id)) is None:
-                self._write(trial_id, Changes(user_attrs=dict(user_attrs)))
-            else:
-                own.fresh = None
-                own.gathered.add(Changes(user_attrs=dict(user_attrs)))
-
-    def _write(self, trial_id: int, changes: Changes, *, is_report: bool = False) -> None:
-        with self._lock:
-            own = self._own.get(trial_id)
-            if own is not None:
-                own.fresh = None
-                own.gathered.add(changes)
-                changes, own.gathered = own.gathered, Changes()
-                own.system_attrs |= changes.system_attrs
-            arguments = {"trial_id": trial_id, **changes.arguments()}
-            if is_report and own is not None and self._is_watched(own.study_id):
-                rows = run(self.engine, sql.WRITE_AND_READ, **arguments, **self._since(own.study_id, FINISHED))
-                written = rows[0].written
-                if written:
+                return super()._write(trial_id, changes)
+            own.fresh = None
+            if self._sampling.get(own.study_id) == trial_id:
+                del self._sampling[own.study_id]
+            own.gathered.add(changes)
+            changes, own.gathered = own.gathered, Changes()
+            own.written.add(changes)
+            arguments = {"trial_id": trial_id, "is_lazy": True, **changes.arguments()}
+            if changes.reports and own.study_id in self._asked:
+                # Who asked after the last report will ask after this one.
+                self._asked.remove(own.study_id)
+                statement = sql.with_parts(sql.WRITE_AND_READ, changes.parts)
+                rows = run(self.engine, statement, **arguments, **self._since(own.study_id, FINISHED))
+                is_written = bool(rows[0].written)
+                if is_written:
                     self._history(own.study_id).absorb(row._asdict() for row in rows if row.trial_id is not None)
                     self._fresh.add(own.study_id)
             else:
-                written = run(self.engine, sql.WRITE, **arguments)
-            if not written:
-                self._own.pop(trial_id, None)
+                is_written = bool(run(self.engine, sql.with_parts(sql.WRITE, changes.parts), **arguments))
+            if not is_written:
+                del self._own[trial_id]
                 self._unfinished_study(trial_id)
+            return None
 
-    def _unfinished_study(self, trial_id: int) -> int:
-        """Return the study of a trial that has not ended. Raises KeyError or UpdateFinishedTrialError."""
-        rows = run(self.engine, sql.STATE, trial_id=trial_id)
-        if not rows:
-            raise KeyError(f"no trial with trial_id {trial_id}")
-        self.check_trial_is_updatable(trial_id, TrialState[rows[0].state])
-        return int(rows[0].study_id)
+    # --- they are read
 
-    def _check(self, study_id: int, distributions: Mapping[str, BaseDistribution]) -> None:
-        known = self._history(study_id).distributions
-        if not distributions.keys() <= known.keys():
-            self._look(study_id, ALL_STATES)
-        for name, distribution in distributions.items():
-            if name in known:
-                check_distribution_compatibility(known[name], distribution)
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial as it is now. Raises KeyError where there is none."""
+        with self._lock:
+            if (own := self._own.get(trial_id)) is not None and own.fresh is not None:
+                fresh, own.fresh = own.fresh, None
+                return fresh
+            with contextlib.suppress(UpdateFinishedTrialError):  # it was taken from us; reading is no fault
+                self._flush(trial_id)
+        return super().get_trial(trial_id)
 
-    # --- a trial ends
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        """Return a trial's system attributes; those of this process's own trials without asking the server."""
+        with self._lock:
+            if (own := self._own.get(trial_id)) is not None:
+                return own.written.system_attrs | own.gathered.system_attrs
+        return self.get_trial(trial_id).system_attrs
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials in these states, or all, in the order of their numbers; see above while one samples."""
+        with self._lock:
+            if study_id in self._sampling:
+                trials = self._history(study_id).trials(states)
+                return copy.deepcopy(trials) if deepcopy else trials
+            return super().get_all_trials(study_id, deepcopy, states)
+
+    def history(self, study_id: int) -> History:
+        """Return what is known of a study's trials, the ended ones up to date; for pruners, which ask after reports.
+
+        Where one asks after every report, the report itself brings the news, so that asking costs nothing.
+        """
+        with self._lock:
+            self._asked.add(study_id)
+            if study_id not in self._fresh:
+                return super().history(study_id)
+            self._fresh.remove(study_id)
+            return self._history(study_id)
+
+    # --- they end
 
     def end_with_slot(self, trial_id: int, end: SlotEnd) -> None:
         """Let the trial's slot end in the statement that will end the trial: both, or neither."""
         self._ends[trial_id] = end
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Begin a waiting trial, or end one with its values.
+        """Begin a waiting trial, or end one with its values, and its slot with it where that was asked for.
 
-        Returns:
-            Whether it is done: False where somebody else has begun the trial.
-
-        Raises:
-            KeyError: there is no such trial.
-            UpdateFinishedTrialError: it has ended before.
-            LeaseLostError: the slot that was to end with it is somebody else's.
+        Returns and raises what `OptunaWriting` does, and LeaseLostError: the slot is somebody else's.
         """
-        if state == TrialState.RUNNING:
-            if run(self.engine, sql.BEGIN, trial_id=trial_id):
-                return True
-            self._unfinished_study(trial_id)
-            return False
         end = self._ends.pop(trial_id, None)
         with self._lock:
             own = self._own.pop(trial_id, None)
-            if own is not None and own.names:
-                self._history(own.study_id).param_names = frozenset(own.names)
-        changes = Changes() if own is None else own.gathered
-        arguments: dict[str, Any] = {"trial_id": trial_id, "state": state.name, **value_arguments(values)}
-        if end is None:
-            statement = sql.END
-        else:
-            statement = sql.END_AND_HAND_BACK if end.outcome is None else sql.END_WITH_SLOT
-            changes.add(Changes(user_attrs=dict(end.user_attrs)))
-            arguments |= {**end.claim.key, "outcome": end.outcome}
-        arguments |= changes.arguments()
-        attempts = 0
-
-        def write() -> bool:
-            nonlocal attempts
-            attempts += 1
-            with self.engine.begin() as connection:
-                row = connection.exec_driver_sql(statement, arguments).one_or_none()
-            return row is not None
-
-        if not patiently(write):
-            self._refuse_end(trial_id, state, end, is_repeated=attempts > 1)
-        return True
-
-    def _refuse_end(self, trial_id: int, state: TrialState, end: SlotEnd | None, *, is_repeated: bool) -> None:
-        rows = run(self.engine, sql.STATE, trial_id=trial_id)
-        if is_repeated and rows and rows[0].state == state.name:
-            return  # only the answer was lost
-        self._unfinished_study(trial_id)
+            if own is not None and self._sampling.get(own.study_id) == trial_id:
+                del self._sampling[own.study_id]
+        if end is None and own is None:
+            return super().set_trial_state_values(trial_id, state, values)
+        changes = Changes() if own is None else own.written
+        changes.add(Changes() if own is None else own.gathered)
+        changes.values = values or ()
+        statement, arguments = sql.END, {}
         if end is not None:
-            raise LeaseLostError(f"slot {end.claim.slot}, attempt {end.claim.attempt}: the lease has passed on")
-
-    def _flush(self, trial_id: int) -> None:
-        if (own := self._own.get(trial_id)) is not None and own.gathered:
-            with contextlib.suppress(UpdateFinishedTrialError):  # it was taken from us; reading is no fault
-                self._write(trial_id, Changes())
-
-    # --- Optuna's heartbeat
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        """Write down that a trial is alive, for whoever watches with Optuna; what counts is the slot's lease."""
-        run(self.engine, sql.BEAT, trial_id=trial_id)
-
-    def get_heartbeat_interval(self) -> int:
-        """Return the seconds between two heartbeats under Optuna's own `optimize`."""
-        return HEARTBEAT_SECONDS
-
-    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None] | None:
-        """Return None: retries are the reaper's."""
-        return None
-
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        with self._lock:
-            self._look(study_id, FINISHED)
-            unfinished = self._history(study_id).unfinished
-        return [own.trial_id for own in run(self.engine, sql.STALE, unfinished=unfinished, grace_seconds=GRACE_SECONDS)]
+            changes.add(Changes(user_attrs=dict(end.user_attrs)))
+            statement = sql.END_AND_HAND_BACK if end.outcome is None else sql.END_WITH_SLOT
+            arguments = {**end.claim.key, "outcome": end.outcome}
+        if not self._end(statement, trial_id, state, changes, **arguments):
+            self._unfinished_study(trial_id)
+            if end is not None:
+                raise LeaseLostError(f"slot {end.claim.slot}, attempt {end.claim.attempt}: the lease has passed on")
+        return True

@@ -67,7 +67,7 @@ def begin_trial(
         fixed |= before.system_attrs.get("fixed_params", {}) | before.params
     elif not fixed:
         for queued in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
-            if storage.begin_in_slot(claim, queued._trial_id, note):  # somebody enqueued it through Optuna
+            if storage.begin_in_slot(claim, queued, note):  # somebody enqueued it through Optuna
                 return optuna.Trial(study, queued._trial_id)
     # Straight to RUNNING: a WAITING trial in between could be taken by any other worker.
     template = create_trial(

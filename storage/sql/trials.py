@@ -8,6 +8,8 @@ what is new by ``trial_id >``. Infinities and NaN are NULL with a type beside th
 
 from __future__ import annotations
 
+from functools import cache
+
 from storage.sql.slots import HELD
 
 UNFINISHED = "('RUNNING', 'WAITING')"
@@ -42,57 +44,82 @@ NEWS = f"""{_TRIAL}
  ORDER BY t.trial_id
 """
 
-# Written together for one trial, while it has not ended: parameters in their order, attributes and a report.
-# The row is locked, so that whoever ends the trial at this moment comes before all of it, or after.
-_GATHERED = """
+# Written together for one trial, while it has not ended: of these parts those that there are, in place of GATHERED.
+# What is there already is left alone, so that a trial's end may repeat what its reports have said.
+GATHERED = "/* gathered */"
+_PARTS = {
+    "params": """
 , the_params AS (
     INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json)
     SELECT trial.trial_id, p.name, p.value, p.distribution
       FROM trial, unnest(cast(%(names)s AS text[]), cast(%(internals)s AS float8[]), cast(%(distributions)s AS text[]))
            WITH ORDINALITY AS p (name, value, distribution, position) ORDER BY p.position
     ON CONFLICT (trial_id, param_name) DO UPDATE
-       SET param_value = EXCLUDED.param_value, distribution_json = EXCLUDED.distribution_json)
+       SET param_value = EXCLUDED.param_value, distribution_json = EXCLUDED.distribution_json
+     WHERE (trial_params.param_value, trial_params.distribution_json)
+           IS DISTINCT FROM (EXCLUDED.param_value, EXCLUDED.distribution_json))
+""",
+    "user_attrs": """
 , the_user_attrs AS (
     INSERT INTO trial_user_attributes (trial_id, key, value_json)
     SELECT trial.trial_id, a.key, a.value
       FROM trial, unnest(cast(%(user_keys)s AS text[]), cast(%(user_values)s AS text[])) AS a (key, value)
-    ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json)
+    ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json
+     WHERE trial_user_attributes.value_json IS DISTINCT FROM EXCLUDED.value_json)
+""",
+    "system_attrs": """
 , the_system_attrs AS (
     INSERT INTO trial_system_attributes (trial_id, key, value_json)
     SELECT trial.trial_id, a.key, a.value
       FROM trial, unnest(cast(%(system_keys)s AS text[]), cast(%(system_values)s AS text[])) AS a (key, value)
-    ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json)
+    ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json
+     WHERE trial_system_attributes.value_json IS DISTINCT FROM EXCLUDED.value_json)
+""",
+    "reports": """
 , the_reports AS (
-    INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)
+    INSERT INTO trial_intermediate_values AS had (trial_id, step, intermediate_value, intermediate_value_type)
     SELECT trial.trial_id, r.step, r.value, cast(r.type AS trialintermediatevaluetype)
       FROM trial, unnest(cast(%(steps)s AS int[]), cast(%(reports)s AS float8[]), cast(%(report_types)s AS text[]))
            AS r (step, value, type)
     ON CONFLICT (trial_id, step) DO UPDATE
        SET intermediate_value = EXCLUDED.intermediate_value,
-           intermediate_value_type = EXCLUDED.intermediate_value_type)
-"""
-_VALUES = """
+           intermediate_value_type = EXCLUDED.intermediate_value_type
+     WHERE (had.intermediate_value, had.intermediate_value_type)
+           IS DISTINCT FROM (EXCLUDED.intermediate_value, EXCLUDED.intermediate_value_type))
+""",
+    "values": """
 , the_values AS (
     INSERT INTO trial_values (trial_id, objective, value, value_type)
     SELECT trial.trial_id, v.position - 1, v.value, cast(v.type AS trialvaluetype)
       FROM trial, unnest(cast(%(objectives)s AS float8[]), cast(%(objective_types)s AS text[]))
            WITH ORDINALITY AS v (value, type, position)
     ON CONFLICT (trial_id, objective) DO UPDATE SET value = EXCLUDED.value, value_type = EXCLUDED.value_type)
-"""
+""",
+}
+
+
+@cache
+def with_parts(statement: str, parts: tuple[str, ...]) -> str:
+    """Return the statement with these parts of what was gathered: the server plans no more than there is to do."""
+    return statement.replace(GATHERED, "".join(_PARTS[own] for own in parts))
+
+
+# A running trial in a slot does not wait for the disk at each report: its end does, and says it all again.
+_LAZILY = "CASE WHEN %(is_lazy)s THEN set_config('synchronous_commit', 'off', true) END"
 WRITE = f"""
 WITH trial AS (
     SELECT trial_id FROM trials WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED} FOR SHARE)
-{_GATHERED}
-SELECT trial_id FROM trial
+{GATHERED}
+SELECT trial_id, {_LAZILY} FROM trial
 """
 
 # The same, and the news as they were just before it: who reports mostly asks next whether to go on.
 WRITE_AND_READ = f"""
 WITH trial AS (
     SELECT trial_id FROM trials WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED} FOR SHARE)
-{_GATHERED}
+{GATHERED}
 SELECT (SELECT count(*) FROM trial) AS written, news.*
-  FROM (VALUES (1)) AS one LEFT JOIN ({NEWS}) AS news ON true
+  FROM (SELECT {_LAZILY}) AS lazily LEFT JOIN ({NEWS}) AS news ON true
 """
 
 # A trial's state: begun from WAITING, or ended with its values and whatever was still gathered.
@@ -105,7 +132,7 @@ trial AS (
     UPDATE trials SET state = cast(%(state)s AS trialstate),
                       datetime_complete = CASE WHEN %(state)s <> 'WAITING' THEN {UTC_NOW} END
      WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED} {{condition}} RETURNING trial_id)
-{_GATHERED}{_VALUES}
+{GATHERED}
 """
 END = f"WITH {_END.format(condition='')} SELECT trial_id FROM trial"
 
@@ -141,7 +168,7 @@ _NEW = f"""
 """
 _NEW_ID = "nextval(pg_get_serial_sequence('trials', 'trial_id'))"
 _CREATED = f"""
-{_GATHERED}{_VALUES}
+{GATHERED}
 SELECT trial_id, number, datetime_start FROM trial
 """
 CREATE = f"""

@@ -19,18 +19,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
+from optuna.study import StudyDirection
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
 from storage.store import open_store
-from tests.benchmarks.storage_cost import PRUNERS, fill, load, run_trials, timed
+from tests.benchmarks.storage_cost import PRUNERS, create_with_slots, fill, load, run_trials, timed
 from tests.benchmarks.storage_pool import Load, castpool_worker, measure, rdb_worker
 from tests.benchmarks.storages import STORAGES
 from tests.own_server import own_server
 
 STATEMENT = "statement:", "execute "
+SLOTS = 1000  # more than the trials that are run
 
 
 def administer(server: URL, statement: str) -> None:
@@ -60,7 +62,7 @@ def shown(url: URL) -> str:
 def statements_a_trial(url: URL, log: Path, storage_name: str, pruner: str, trials: int) -> float:
     """Count what arrives at the server while a worker runs its 2nd to last trial."""
     with tempfile.TemporaryDirectory() as folder, STORAGES[storage_name](shown(url), Path(folder)) as storage:
-        study = load(storage, "study", pruner, is_ours=storage_name == "castpool")
+        study = load(storage, "study", pruner)
         run_trials(study, 2)
         marks = []
         for n in (0, trials):
@@ -77,8 +79,8 @@ def milliseconds_a_trial(url: URL, storage_name: str, pruner: str, trials: int, 
     """Time the storage while a worker runs trials of a study that has so many already; the median of some repeats."""
     with tempfile.TemporaryDirectory() as folder, STORAGES[storage_name](shown(url), Path(folder)) as storage:
         if storage_name == "JournalStorage":
-            fill(storage, "study", filled)
-        study = load(storage, "study", pruner, is_ours=storage_name == "castpool")
+            fill(storage, storage.create_new_study([StudyDirection.MINIMIZE], "study"), filled)
+        study = load(storage, "study", pruner)
         run_trials(study, 2)  # what was there before is read once
         taken = []
         for repeat in range(repeats):
@@ -97,7 +99,7 @@ def cost_table(server: URL, log: Path, sizes: list[int], trials: int, repeats: i
         for size in sizes:
             with database(server) as base:
                 with open_store(shown(base)) as store:
-                    fill(store.trials, "study", size)
+                    fill(store.trials, create_with_slots(store, "study", SLOTS), size)
                 administer(base, "ANALYZE")
                 for name in STORAGES:
                     with database(server, str(base.database)) as url:

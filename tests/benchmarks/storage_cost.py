@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sampler_policies.decision import Decision
 from sampler_policies.pruners import build_pruner
+from storage import datasets, roster, slots
+from storage.optuna_trials import PoolStorage
+from storage.store import Store
+from storage.studies import create_or_resume
+from storage.trials import begin_trial, end_trial
 
 N_PARAMS, N_REPORTS = 8, 10
 SPACE = {f"x{own}": FloatDistribution(0.0, 1.0) for own in range(N_PARAMS)}
@@ -54,13 +60,16 @@ class Clock:
 
 @contextmanager
 def timed(storage: BaseStorage) -> Iterator[Clock]:
-    """Time all public calls of this storage until the block ends."""
+    """Time all public calls of this storage, and claims of slots, until the block ends."""
     clock, names = Clock(), [own for own in dir(storage) if not own.startswith("_") and callable(getattr(storage, own))]
+    claim = slots.claim
     for name in names:
         setattr(storage, name, clock.wrap(getattr(storage, name)))
+    slots.claim = clock.wrap(claim)
     try:
         yield clock
     finally:
+        slots.claim = claim
         for name in names:
             delattr(storage, name)
 
@@ -88,35 +97,87 @@ def made_up_trial(chance: random.Random) -> FrozenTrial:
     )
 
 
-def fill(storage: BaseStorage, name: str, trials: int) -> None:
-    """Create a study of so many ended trials."""
+def create_with_slots(store: Store, name: str, budget: int) -> int:
+    """Create a study with a budget of slots and return its id."""
+    sha256 = datasets.put(store.engine, b"no data")
+    identity = {"benchmark": "storage"}
+    stored = create_or_resume(
+        store, name, spec={}, identity=identity, plan={}, dataset=sha256, trials=budget, first_params={}
+    )
+    return stored.study_id
+
+
+def fill(storage: BaseStorage, study_id: int, trials: int) -> None:
+    """Create so many ended trials."""
     chance = random.Random(0)
-    study_id = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], name)
     for _ in range(trials):
         storage.create_new_trial(study_id, template_trial=made_up_trial(chance))
 
 
-def load(storage: BaseStorage, name: str, pruner: str, *, is_ours: bool, seed: int = 0) -> optuna.Study:
+class Plain:
+    """Trials as a script on plain Optuna runs them: asked for and told."""
+
+    def __init__(self, storage: BaseStorage, study: optuna.Study) -> None:
+        self.study = study
+
+    def begin(self) -> optuna.Trial:
+        """Ask for a trial."""
+        return self.study.ask()
+
+    def sampled(self, trial: optuna.Trial) -> None:
+        """Leave it at that."""
+
+    def end(self, trial: optuna.Trial, state: TrialState, value: float | None) -> None:
+        """Tell how it ended."""
+        self.study.tell(trial, value, state=state)
+
+
+class InSlots(Plain):
+    """Trials as castpool's workers run them: a slot claimed, configuration and outcome written down, the slot ended."""
+
+    def __init__(self, storage: PoolStorage, study: optuna.Study) -> None:
+        super().__init__(storage, study)
+        self._engine = storage.engine
+        self._worker = roster.join(self._engine, study._study_id, "here", os.getpid())
+
+    def begin(self) -> optuna.Trial:
+        """Claim a slot and begin its trial."""
+        claim = slots.claim(self._engine, self.study._study_id, self._worker)
+        assert claim is not None
+        self._claim = claim
+        return begin_trial(self.study, claim, {"worker": self._worker})
+
+    def sampled(self, trial: optuna.Trial) -> None:
+        """Write down what will train."""
+        trial.set_user_attr("config", {"size": 64, "rate": 0.001})
+
+    def end(self, trial: optuna.Trial, state: TrialState, value: float | None) -> None:
+        """End trial and slot."""
+        attrs = {"training_seconds": 1.5}
+        end_trial(self.study, trial, self._claim, state, value, outcome=state.name.lower(), user_attrs=attrs)
+
+
+def load(storage: BaseStorage, name: str, pruner: str, *, seed: int = 0) -> Plain:
     """Return the study as a worker has it: TPE, and the pruner that castpool or a user of plain Optuna builds."""
-    arguments = PRUNERS[pruner]
+    arguments, is_ours = PRUNERS[pruner], isinstance(storage, PoolStorage)
     plain: BasePruner = getattr(optuna.pruners, f"{pruner}Pruner")(**arguments)
     chosen = build_pruner(Decision("pruner", pruner, "", arguments)) if is_ours else plain
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=chosen)
+    study = optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=chosen)
+    return InSlots(storage, study) if isinstance(storage, PoolStorage) else Plain(storage, study)
 
 
-def run_trials(study: optuna.Study, trials: int, seed: int = 0) -> int:
-    """Run trials as a worker does, one after the other; return how many reports they made."""
-    chance, n_reports = random.Random(seed), 0
+def run_trials(worker: Plain, trials: int, seed: int = 0) -> None:
+    """Run trials as a worker does, one after the other."""
+    chance = random.Random(seed)
     for _ in range(trials):
-        trial = study.ask()
+        trial = worker.begin()
         params = {name: trial.suggest_float(name, 0.0, 1.0) for name in SPACE}
+        worker.sampled(trial)
         state, value = TrialState.COMPLETE, 0.0
         for step, value in enumerate(reports(params, chance), start=1):
             trial.report(value, step)
-            n_reports += 1
             if trial.should_prune():
                 state = TrialState.PRUNED
                 break
-        study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
-    return n_reports
+        worker.end(trial, state, value if state == TrialState.COMPLETE else None)

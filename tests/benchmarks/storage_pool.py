@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,11 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from storage import datasets, roster, slots
+from storage import roster, slots
 from storage.store import open_store
-from storage.studies import create_or_resume
 from storage.trials import begin_trial, end_trial
-from tests.benchmarks.storage_cost import N_REPORTS, SPACE, reports
+from tests.benchmarks.storage_cost import N_REPORTS, SPACE, create_with_slots, reports
 
-IDENTITY = {"benchmark": "storage"}
 FORK = multiprocessing.get_context("fork")  # of one process that has imported everything: memory for hundreds
 
 
@@ -81,6 +78,7 @@ def sampler(name: str, seed: int) -> BaseSampler:
 def sleep_through(trial: optuna.Trial, seconds: float, chance: random.Random) -> float:
     """Report as a training does, and sleep between; return the last value."""
     params = {name: trial.suggest_float(name, 0.0, 1.0) for name in SPACE}
+    trial.set_user_attr("config", {"size": 64, "rate": 0.001})
     value = 0.0
     for step, value in enumerate(reports(params, chance), start=1):
         time.sleep(seconds / N_REPORTS)
@@ -118,10 +116,7 @@ def measure(url: str, load: Load, worker: Callable[..., None], *, is_ours: bool)
     budget = load.workers * load.trials_a_worker
     with open_store(url) as store:
         if is_ours:
-            sha256 = datasets.put(store.engine, uuid.uuid4().bytes)
-            create_or_resume(
-                store, "load", spec={}, identity=IDENTITY, plan={}, dataset=sha256, trials=budget, first_params={}
-            )
+            create_with_slots(store, "load", budget)
         else:
             optuna.create_study(storage=store.trials, study_name="load")
     gate = Gate()

@@ -167,7 +167,7 @@ def test_a_waiting_trial_is_taken_once(store: Store, database: str, stored: Stor
     load(store).enqueue_trial({"x": 0.75})
     begun(store, claimed(store, stored))
     claims = [claimed(store, stored), claimed(store, stored)]
-    waiting = load(store).get_trials(states=(TrialState.WAITING,))[0]._trial_id
+    waiting = load(store).get_trials(states=(TrialState.WAITING,))[0]
 
     assert [store.trials.begin_in_slot(own, waiting, WORKER) for own in claims] == [True, False]
     assert [slot_row(store, own).trial_id for own in claims] == [waiting, None]

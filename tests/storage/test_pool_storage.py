@@ -46,6 +46,7 @@ def fill(store: Store, study: optuna.Study, claim: Claim, value: float = 0.5) ->
     note(study, trial, {"sampler": "Random"})
     for name in NAMES:
         trial.suggest_float(name, 0, 1)
+    trial.set_user_attr("config", {"size": 3})
     for step in range(10):
         trial.report(value, step)
         trial.should_prune()
@@ -56,9 +57,9 @@ def fill(store: Store, study: optuna.Study, claim: Claim, value: float = 0.5) ->
 @pytest.mark.parametrize(
     ("pruner", "most"),
     [
-        (optuna.pruners.NopPruner(), 16),
-        (BoundedMedianPruner(n_startup_trials=1), 16),
-        (BoundedHyperbandPruner(min_resource=1, max_resource=10, reduction_factor=3), 22),
+        (optuna.pruners.NopPruner(), 14),
+        (BoundedMedianPruner(n_startup_trials=1), 14),
+        (BoundedHyperbandPruner(min_resource=1, max_resource=10, reduction_factor=3), 17),
     ],
 )
 def test_a_trial_takes_few_statements(store: Store, pruner: optuna.pruners.BasePruner, most: int) -> None:
@@ -75,44 +76,90 @@ def test_a_trial_takes_few_statements(store: Store, pruner: optuna.pruners.BaseP
     assert len(sent) <= most, "\n".join(sent)
 
 
-def test_parameters_are_seen_as_soon_as_there_are_as_many_as_the_trial_before_had(store: Store) -> None:
-    stored = make_study(store, trials=3)
+def test_parameters_are_seen_with_what_is_written_next(store: Store, stored: StoredStudy) -> None:
     study, elsewhere = load(store), PoolStorage(store.engine)
-    fill(store, study, claimed(store, stored))
-    trial = begin_trial(study, claimed(store, stored), {})
-
-    for name in NAMES:
-        assert elsewhere.get_trial(trial._trial_id).params == {}
-        trial.suggest_float(name, 0, 1)
-
-    assert elsewhere.get_trial(trial._trial_id).params == trial.params
-    assert list(trial.params) == NAMES
-
-
-def test_or_with_whatever_is_written_next(store: Store) -> None:
-    stored = make_study(store, trials=3)
-    study, elsewhere = load(store), PoolStorage(store.engine)
-    fill(store, study, claimed(store, stored))
     trial = begin_trial(study, claimed(store, stored), {})
     trial.suggest_float("x1", 0, 1)
+    trial.suggest_float("x2", 0, 1)
+    store.trials.set_trial_system_attr(trial._trial_id, "drawn", 3)
     note(study, trial, {"sampler": "Random"})
     assert elsewhere.get_trial(trial._trial_id).params == {}
 
     trial.set_user_attr("config", {"size": 3})
 
     seen = elsewhere.get_trial(trial._trial_id)
-    assert seen.params == trial.params
+    assert list(seen.params.items()) == list(trial.params.items())
+    assert seen.system_attrs["drawn"] == 3
     assert (seen.user_attrs["sampler"], seen.user_attrs["config"]) == ("Random", {"size": 3})
 
 
-def test_or_before_this_process_reads_them(store: Store) -> None:
-    stored = make_study(store, trials=3)
+def test_or_before_this_process_reads_them(store: Store, stored: StoredStudy) -> None:
     study = load(store)
-    fill(store, study, claimed(store, stored))
     trial = begin_trial(study, claimed(store, stored), {})
     trial.suggest_float("x1", 0, 1)
 
-    assert study.get_trials()[-1].params == trial.params
+    assert store.trials.get_trial(trial._trial_id).params == trial.params
+
+
+def test_after_that_each_at_once(store: Store, stored: StoredStudy) -> None:
+    elsewhere = PoolStorage(store.engine)
+    trial = begin_trial(load(store), claimed(store, stored), {})
+    trial.set_user_attr("config", {})
+
+    trial.suggest_float("x1", 0, 1)
+    assert elsewhere.get_trial(trial._trial_id).params == trial.params
+    store.trials.set_trial_system_attr(trial._trial_id, "drawn", 3)
+    assert elsewhere.get_trial(trial._trial_id).system_attrs["drawn"] == 3
+
+
+def test_a_sampler_sees_the_study_as_it_was_when_its_trial_was_created(store: Store) -> None:
+    stored = make_study(store, trials=3)
+    study, elsewhere = load(store), PoolStorage(store.engine)
+    before = begin_trial(study, claimed(store, stored), {})
+    before.suggest_float("x1", 0, 1)
+    before.set_user_attr("config", {})
+    begin_trial(study, claimed(store, stored), {})
+    elsewhere.set_trial_user_attr(before._trial_id, "seen", "later")
+
+    with statements(store) as sent:
+        seen = study.get_trials()
+    assert sent == []
+    assert [(own.number, own.state, own.params) for own in seen] == [
+        (0, TrialState.RUNNING, before.params),
+        (1, TrialState.RUNNING, {}),
+    ]
+    assert "seen" not in seen[0].user_attrs
+
+
+def test_a_trial_taken_from_the_queue_is_gathered_too(store: Store) -> None:
+    stored = make_study(store, trials=2, first_params={})
+    study = load(store)
+    study.enqueue_trial({"x1": 0.25})
+    trial = begin_trial(study, claimed(store, stored), {"worker": 1})
+
+    with statements(store) as sent:
+        assert trial.suggest_float("x1", 0, 1) == 0.25
+        trial.suggest_float("x2", 0, 1)
+        trial.set_user_attr("config", {})
+
+    assert len([own for own in sent if "INSERT" in own]) == 1
+    assert frozen(store, trial).params == trial.params
+
+
+def test_the_end_says_all_again(store: Store, stored: StoredStudy) -> None:
+    """A server that crashes may lose what a running trial has just reported."""
+    claim, trial = started(store, stored)
+    trial.suggest_float("more", 0, 1)
+    trial.report(0.25, 7)
+    whole = frozen(store, trial)
+    for table in ("trial_params", "trial_intermediate_values", "trial_user_attributes"):
+        execute(store, f"DELETE FROM {table} WHERE trial_id = :trial_id", trial_id=trial._trial_id)
+
+    end_trial(load(store), trial, claim, TrialState.COMPLETE, 0.5, outcome="complete", user_attrs={})
+
+    told = frozen(store, trial)
+    assert (told.params, told.intermediate_values) == (whole.params, whole.intermediate_values)
+    assert {7: 0.25}.items() <= told.intermediate_values.items()
 
 
 def test_ended_trials_are_read_once(store: Store) -> None:
