@@ -7,13 +7,14 @@ has run out is still its worker's until a reaper takes it, so a beat that comes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, Row
 
-from storage.engine import run
+from storage.engine import patiently, run
 from storage.errors import LeaseLostError
 from storage.sql import slots as sql
 
@@ -64,7 +65,14 @@ def add(engine: Engine, study_id: int, trials: int) -> None:
 
 def claim(engine: Engine, study_id: int, worker_id: int) -> Claim | None:
     """Take the next open slot, or return None where there is none at the moment."""
-    rows = run(engine, sql.CLAIM, study_id=study_id, worker_id=worker_id, seconds=LEASE_SECONDS)
+    arguments = {"study_id": study_id, "worker_id": worker_id, "seconds": LEASE_SECONDS}
+    statements = chain([sql.CLAIM], repeat(sql.CLAIM_AGAIN))
+
+    def take() -> Sequence[Row[Any]]:
+        with engine.begin() as connection:
+            return connection.exec_driver_sql(next(statements), arguments).all()
+
+    rows = patiently(take)
     return Claim(study_id, rows[0].slot, rows[0].attempt, worker_id, rows[0].params, rows[0].trial_id) if rows else None
 
 

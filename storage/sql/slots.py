@@ -16,16 +16,24 @@ UPDATE castpool_slots SET params = cast(%(params)s AS jsonb)
  WHERE study_id = %(study_id)s AND slot = 0 AND attempt = 0
 """
 
-# A claim whose answer was lost expires like that of a dead worker.
-CLAIM = """
+_CLAIM = """
 UPDATE castpool_slots
-   SET worker_id = %(worker_id)s, attempt = attempt + 1, lease_until = now() + make_interval(secs => %(seconds)s)
+   SET worker_id = %(worker_id)s, attempt = attempt + CASE WHEN lease_until IS NULL THEN 1 ELSE 0 END,
+       lease_until = now() + make_interval(secs => %(seconds)s)
  WHERE (study_id, slot) = (
-        SELECT study_id, slot FROM castpool_slots
-         WHERE study_id = %(study_id)s AND ended_at IS NULL AND lease_until IS NULL
-         ORDER BY slot LIMIT 1 FOR UPDATE SKIP LOCKED)
+        SELECT study_id, slot FROM castpool_slots s
+         WHERE study_id = %(study_id)s AND ended_at IS NULL AND ({candidates})
+         ORDER BY {order} LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING slot, attempt, params, trial_id
 """
+CLAIM = _CLAIM.format(candidates="lease_until IS NULL", order="slot")
+
+# After an answer was lost: the slot may be the worker's already. All others that it holds have a running trial.
+CLAIM_AGAIN = _CLAIM.format(
+    candidates="""lease_until IS NULL OR (worker_id = %(worker_id)s AND NOT EXISTS (
+               SELECT FROM trials t WHERE t.trial_id = s.trial_id AND t.state = 'RUNNING'))""",
+    order="lease_until IS NULL, slot",
+)
 
 HELD = "study_id = %(study_id)s AND slot = %(slot)s AND worker_id = %(worker_id)s AND attempt = %(attempt)s"
 

@@ -170,4 +170,4 @@ def test_a_waiting_trial_is_taken_once(store: Store, database: str, stored: Stor
     waiting = load(store).get_trials(states=(TrialState.WAITING,))[0]
 
     assert [store.trials.begin_in_slot(own, waiting, WORKER) for own in claims] == [True, False]
-    assert [slot_row(store, own).trial_id for own in claims] == [waiting, None]
+    assert [slot_row(store, own).trial_id for own in claims] == [waiting._trial_id, None]

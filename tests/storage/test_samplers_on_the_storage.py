@@ -1,4 +1,4 @@
-"""Optuna's own sampler tests on every sampler of ours, their studies in PostgreSQL."""
+"""Optuna's own sampler tests on every sampler of ours, their studies in PostgreSQL; half of them in `make test-all`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def studies_in_postgresql(store: Store, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(optuna.storages, "get_storage", get_storage)
 
 
+@pytest.mark.slow
 class TestCurveGP(conformance.TestCurveGP):
     """Learns from curves."""
 
@@ -37,5 +38,6 @@ class TestNumberedQMC(conformance.TestNumberedQMC):
     """Draws by the trial's number."""
 
 
+@pytest.mark.slow
 class TestPhased(conformance.TestPhased):
     """One after the other."""
