@@ -2,6 +2,7 @@
 
 StorageError                      exit code 1
 ├── StorageURLError               exit code 2: a URL that is not PostgreSQL's
+├── ArtifactURLError              exit code 2: a URL that no artifact store is at
 ├── StudyNotFoundError            exit code 2: no study of that name
 ├── StudyConflictError            exit code 2: same name, another meaning
 ├── SchemaVersionError            exit code 2: tables made by another castpool
@@ -21,6 +22,12 @@ class StorageError(Exception):
 
 class StorageURLError(StorageError):
     """The storage URL is not one that castpool can use."""
+
+    exit_code = 2
+
+
+class ArtifactURLError(StorageError):
+    """The URL is not one that artifacts can be kept at."""
 
     exit_code = 2
 

@@ -58,11 +58,31 @@ class OwnTrial:
 
 @dataclass(frozen=True)
 class SlotEnd:
-    """How the slot of a trial ends together with the trial. Without an outcome it is handed back."""
+    """How the slot of a trial ends together with the trial.
+
+    Attributes:
+        claim: the slot.
+        outcome: how it ends; None opens it for another attempt.
+        user_attrs: what is written with it.
+        step: how many training steps the trial has come.
+        failure: the class of failure that is counted.
+        reason: why, for people.
+        keeps_checkpoint: whether the next attempt goes on from the slot's checkpoint.
+    """
 
     claim: Claim
     outcome: str | None
     user_attrs: Mapping[str, Any]
+    step: int = 0
+    failure: str | None = None
+    reason: str | None = None
+    keeps_checkpoint: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the statement that ends both is told of the slot."""
+        names = ("outcome", "step", "failure", "reason", "keeps_checkpoint")
+        return {**self.claim.key, **{name: getattr(self, name) for name in names}}
 
 
 class PoolStorage(OptunaWriting):
@@ -244,8 +264,7 @@ class PoolStorage(OptunaWriting):
         statement, arguments = sql.END, {}
         if end is not None:
             changes.add(Changes(user_attrs=dict(end.user_attrs)))
-            statement = sql.END_AND_HAND_BACK if end.outcome is None else sql.END_WITH_SLOT
-            arguments = {**end.claim.key, "outcome": end.outcome}
+            statement, arguments = sql.END_WITH_SLOT, end.arguments
         if not self._end(statement, trial_id, state, changes, **arguments):
             self._unfinished_study(trial_id)
             if end is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, Row
 
 from storage.engine import patiently, transaction
 from storage.slots import LEASE_SECONDS
@@ -12,14 +13,15 @@ from storage.sql import slots as sql
 from storage.sql import workers
 
 BATCH = 100
-LOST = "lost: the worker stopped beating"
+# How many attempts at one slot may be lost. A trial that takes its worker with it must end some day.
+MOST_LOST = 20
 
 
 def reap(engine: Engine, study_id: int) -> list[int]:
     """End the expired leases of a study and return their slots. Any process may do this, at any time.
 
     The slots stay locked while their trials are failed, so no crash lies between the two, and a worker that
-    comes back waits and then finds its lease gone.
+    comes back waits and then finds its lease gone. A slot that was lost too often fails for good.
     """
 
     def end_expired() -> list[int]:
@@ -30,12 +32,24 @@ def reap(engine: Engine, study_id: int) -> list[int]:
             ).all()
             slots = [row.slot for row in expired]
             if slots:
-                attached = [row.trial_id for row in expired if row.trial_id is not None]
-                connection.exec_driver_sql(sql.FAIL, {"trial_ids": attached, "reason": json.dumps(LOST)})
-                connection.exec_driver_sql(sql.SETTLE, {**study, "slots": slots})
+                reasons = [_why(row) for row in expired]
+                attached = [(row.trial_id, why) for row, why in zip(expired, reasons, strict=True) if row.trial_id]
+                failed = {
+                    "trial_ids": [trial_id for trial_id, _ in attached],
+                    "reasons": [json.dumps(why) for _, why in attached],
+                }
+                connection.exec_driver_sql(sql.FAIL, failed)
+                most = connection.exec_driver_sql(sql.MOST_LOST, {**study, "otherwise": MOST_LOST}).scalar_one()
+                connection.exec_driver_sql(sql.SETTLE, {**study, "slots": slots, "reasons": reasons, "most": most})
             return slots
 
     return patiently(end_expired)
+
+
+def _why(row: Row[Any]) -> str:
+    who = f"worker {row.worker_id} ({row.host}, process {row.pid})" if row.worker_id is not None else "its worker"
+    heard = f", last heard of {row.silent_seconds:.0f} s before" if row.silent_seconds is not None else ""
+    return f"lost: {who} is gone{heard}; attempt {row.attempt}"
 
 
 def reap_worker(engine: Engine, study_id: int, host: str, pid: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Creating what is missing, once, and refusing what is another version's."""
+"""Creating what is missing, once, adding to an older version's tables, and refusing a newer one's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.errors import SchemaVersionError, StorageError
 from storage.sql import schema as sql
 from storage.url import redacted
 
-VERSION = 1
+VERSION = 2
 # Any number that nobody else uses: all processes that create tables wait for each other on it.
 ADVISORY_LOCK = 0x63617374706F6F6C
 
@@ -44,7 +44,7 @@ def ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> None:
         ) from None
     if version != VERSION:
         raise SchemaVersionError(
-            f"storage: its tables are of version {version} and this castpool needs {VERSION}; use the castpool that "
+            f"storage: its tables are of version {version} and this castpool knows {VERSION}; use the castpool that "
             "made them, or another database."
         )
     if _optuna_version(engine) != optuna_head():
@@ -63,15 +63,16 @@ def _optuna_version(engine: Engine) -> str | None:
 
 
 def _ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> int:
-    if (version := _version(engine)) is not None:
+    if (version := _version(engine)) is not None and version >= VERSION:
         return version
     with transaction(engine) as connection:
         # Held until this transaction ends; Optuna's own connection creates its tables meanwhile.
         connection.exec_driver_sql(sql.LOCK, {"key": ADVISORY_LOCK})
         # Looked up in another transaction: one that began before the wait may still remember that there is no table.
-        if (version := _version(engine)) is not None:
+        if (version := _version(engine)) is not None and version >= VERSION:
             return version
-        create_optuna_tables()
+        if version is None:
+            create_optuna_tables()
         connection.exec_driver_sql(sql.TABLES)
         connection.exec_driver_sql(sql.SET_VERSION, {"version": VERSION})
         return VERSION

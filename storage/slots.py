@@ -8,7 +8,7 @@ has run out is still its worker's until a reaper takes it, so a beat that comes 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Any
 
@@ -23,7 +23,14 @@ LEASE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Claim:
-    """A slot that a worker holds. ``retry_of`` is the Optuna trial of the attempt before, if there was one."""
+    """A slot that a worker holds.
+
+    Attributes:
+        params: parameters that its trial is to have.
+        retry_of: the Optuna trial of the attempt before, if there was one.
+        failures: how many attempts have ended by each class of failure.
+        checkpoint: the artifact from which to go on, made after ``checkpoint_step`` training steps.
+    """
 
     study_id: int
     slot: int
@@ -31,6 +38,9 @@ class Claim:
     worker_id: int
     params: Mapping[str, Any] | None = None
     retry_of: int | None = None
+    failures: Mapping[str, int] = field(default_factory=dict)
+    checkpoint: str | None = None
+    checkpoint_step: int = 0
 
     @property
     def key(self) -> dict[str, int]:
@@ -41,21 +51,22 @@ class Claim:
 
 @dataclass(frozen=True)
 class SlotCounts:
-    """How far the budget is spent."""
+    """How far the budget is spent. ``over`` says why no trial may begin though slots are open."""
 
     slots: int
     ended: int
     leased: int
+    over: str | None = None
 
     @property
     def open(self) -> int:
         """Slots that anybody may claim."""
-        return self.slots - self.ended - self.leased
+        return 0 if self.over else self.slots - self.ended - self.leased
 
     @property
     def is_done(self) -> bool:
-        """Whether every slot has ended."""
-        return self.ended == self.slots
+        """Whether every slot has ended, or another budget is spent."""
+        return self.ended == self.slots or self.over is not None
 
 
 def add(engine: Engine, study_id: int, trials: int) -> None:
@@ -72,31 +83,38 @@ def claim(engine: Engine, study_id: int, worker_id: int) -> Claim | None:
         with engine.begin() as connection:
             return connection.exec_driver_sql(next(statements), arguments).all()
 
-    rows = patiently(take)
-    return Claim(study_id, rows[0].slot, rows[0].attempt, worker_id, rows[0].params, rows[0].trial_id) if rows else None
+    for slot, attempt, params, trial_id, failures, checkpoint, step in patiently(take):
+        return Claim(study_id, slot, attempt, worker_id, params, trial_id, failures, checkpoint, step or 0)
+    return None
 
 
-def beat(engine: Engine, held: Claim) -> None:
-    """Prolong the lease, and write down that its worker is alive.
+def beat(engine: Engine, held: Claim, step: int = 0) -> str | None:
+    """Prolong the lease, and write down that its worker is alive and how far its training has come.
+
+    Returns:
+        Why the trial is to stop though its lease holds: another budget of the study is spent.
 
     Raises:
         LeaseLostError: the slot is somebody else's now.
     """
-    _write(engine, sql.BEAT, held, seconds=LEASE_SECONDS)
+    over: str | None = _write(engine, sql.BEAT, held, seconds=LEASE_SECONDS, step=step).over
+    return over
 
 
-def finish(engine: Engine, held: Claim, outcome: str) -> None:
-    """End the slot for good. Raises LeaseLostError as `beat` does, and where it ended otherwise."""
-    _write(engine, sql.FINISH, held, outcome=outcome)
-
-
-def hand_back(engine: Engine, held: Claim) -> None:
-    """Open the slot again, for whoever comes next.
+def keep_checkpoint(engine: Engine, held: Claim, checkpoint: str, step: int) -> str | None:
+    """Let the slot's next attempt go on from an artifact; return the one that it replaces.
 
     Raises:
-        LeaseLostError: the slot is somebody else's now, or it is open already because only the answer was lost.
+        LeaseLostError: the slot is somebody else's now.
     """
-    _write(engine, sql.HAND_BACK, held)
+    row = _write(engine, sql.CHECKPOINT, held, checkpoint=checkpoint, checkpoint_step=step)
+    return None if row.replaced == checkpoint else row.replaced
+
+
+def stop_study(engine: Engine, study_id: int, reason: str, failures: int) -> bool:
+    """End a study in which nothing has ended but by this reason, so many times; return whether that is so."""
+    stopped = f"the first {failures} trials all failed: {reason}"
+    return bool(run(engine, sql.STOP, study_id=study_id, reason=reason, failures=failures, stopped=stopped))
 
 
 def count(engine: Engine, study_id: int) -> SlotCounts:
@@ -104,6 +122,8 @@ def count(engine: Engine, study_id: int) -> SlotCounts:
     return SlotCounts(**run(engine, sql.COUNT, study_id=study_id)[0]._asdict())
 
 
-def _write(engine: Engine, statement: str, held: Claim, **values: Any) -> None:
-    if not run(engine, statement, **held.key, **values):
+def _write(engine: Engine, statement: str, held: Claim, **values: Any) -> Row[Any]:
+    rows = run(engine, statement, **held.key, **values)
+    if not rows:
         raise LeaseLostError(f"slot {held.slot}, attempt {held.attempt}: the lease has passed on")
+    return rows[0]

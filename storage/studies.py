@@ -37,6 +37,12 @@ class StudySummary:
     created_at: datetime
     slots: int
     ended: int
+    over: str | None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every slot has ended, or another budget is spent."""
+        return self.ended == self.slots or self.over is not None
 
 
 def create_or_resume(
@@ -49,8 +55,12 @@ def create_or_resume(
     dataset: str,
     trials: int,
     first_params: Mapping[str, Any],
+    seconds: float | None = None,
+    steps: int | None = None,
 ) -> StoredStudy:
     """Create the study with its slots, or return the one that is there, its budget raised to ``trials``.
+
+    The budgets of working time and of training steps, where there are any, are as asked for last.
 
     Every statement can be repeated: a crash half way is mended by the same command.
 
@@ -60,6 +70,7 @@ def create_or_resume(
     refuse_conflict(store, name, identity)
     study = optuna.create_study(storage=store.trials, study_name=name, direction="minimize", load_if_exists=True)
     arguments = {"study_id": study._study_id, "dataset": dataset, "trials": trials, "params": json.dumps(first_params)}
+    arguments |= {"budget_seconds": seconds, "budget_steps": steps}
     for key, value in {"spec": spec, "identity": identity, "plan": plan}.items():
         arguments[key] = json.dumps(value)
 
@@ -143,7 +154,7 @@ def only_study(store: Store, name: str | None) -> StoredStudy:
     if name is not None:
         return open_study(store, name)
     summaries = list_studies(store)
-    unfinished = [own.name for own in summaries if own.ended < own.slots]
+    unfinished = [own.name for own in summaries if not own.is_done]
     if len(unfinished) > 1:
         raise StudyNotFoundError(f"study: got none, and several are unfinished; write one of {', '.join(unfinished)}.")
     if not summaries:
@@ -153,7 +164,7 @@ def only_study(store: Store, name: str | None) -> StoredStudy:
 
 def unfinished_studies(store: Store) -> list[StoredStudy]:
     """Return the studies that still have slots, the oldest first."""
-    return [open_study(store, own.name) for own in reversed(list_studies(store)) if own.ended < own.slots]
+    return [open_study(store, own.name) for own in reversed(list_studies(store)) if not own.is_done]
 
 
 def list_studies(store: Store) -> list[StudySummary]:

@@ -47,6 +47,8 @@ def begin_trial(
 ) -> optuna.Trial:
     """Start the attempt for a claimed slot: a new trial, attached to it, whose parameters are given for a retry.
 
+    What the attempt before had reported up to the checkpoint is the retry's own.
+
     Args:
         study: the study that the slot belongs to.
         claim: the slot; a retry repeats the parameters of the attempt before.
@@ -60,11 +62,19 @@ def begin_trial(
     study._thread_local.cached_all_trials = None  # as `ask` does: the sampler looks at what there is now
     note = {"slot": claim.slot, "attempt": claim.attempt, **worker}
     fixed = dict(params or claim.params or {})
+    reports: dict[int, float] = {}
+    rungs: dict[str, Any] = {}
     if params is None and claim.retry_of is not None:
         before = storage.get_trial(claim.retry_of)
         note["retry_of"] = before.number
         # It may have died with its parameters half asked for, or, a retry itself, with none of them.
         fixed |= before.system_attrs.get("fixed_params", {}) | before.params
+        reports = {step: own for step, own in before.intermediate_values.items() if step <= claim.checkpoint_step}
+        rungs = (
+            {key: own for key, own in before.system_attrs.items() if key.startswith("completed_rung_")}
+            if reports
+            else {}
+        )
     elif not fixed:
         for queued in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
             if storage.begin_in_slot(claim, queued, note):  # somebody enqueued it through Optuna
@@ -72,30 +82,32 @@ def begin_trial(
     # Straight to RUNNING: a WAITING trial in between could be taken by any other worker.
     template = create_trial(
         state=TrialState.RUNNING,
-        system_attrs={"fixed_params": fixed} if fixed else {},
+        system_attrs=rungs | ({"fixed_params": fixed} if fixed else {}),
         user_attrs={"castpool": note},
+        intermediate_values=reports,
     )
     template.datetime_start = None  # the server's clock says when
     return optuna.Trial(study, storage.create_in_slot(claim, template))
 
 
 def end_trial(
-    study: optuna.Study,
-    trial: optuna.Trial,
-    claim: Claim,
-    state: TrialState,
-    value: float | None,
-    *,
-    outcome: str | None,
-    user_attrs: Mapping[str, Any],
+    study: optuna.Study, trial: optuna.Trial, claim: Claim, state: TrialState, value: float | None, **end: Any
 ) -> None:
     """Tell how an attempt ended and end its slot, or without an outcome open it again: all of it, or nothing.
+
+    Args:
+        study: the study.
+        trial: the attempt.
+        claim: the slot.
+        state: how the trial ends.
+        value: of a complete trial.
+        **end: every other field of `SlotEnd`.
 
     Raises:
         LeaseLostError: the slot is somebody else's now.
         UpdateFinishedTrialError: somebody has ended the trial.
     """
-    pool_storage(study).end_with_slot(trial._trial_id, SlotEnd(claim, outcome, user_attrs))
+    pool_storage(study).end_with_slot(trial._trial_id, SlotEnd(claim, **end))
     _tell_with_warning(study, trial, value, state)  # `tell` without reading the ended trial once more
 
 

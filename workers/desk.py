@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
@@ -18,14 +19,17 @@ from sampler_policies.plan import Plan
 from sampler_policies.pruners import build_pruner
 from sampler_policies.sampler_builder import build_sampler, sampler_name
 from storage import datasets, reaper, roster, slots
+from storage.artifacts import open_artifacts
 from storage.errors import LeaseLostError
 from storage.slots import Claim, SlotCounts
 from storage.store import Store
 from storage.studies import StoredStudy
 from storage.trials import begin_trial, end_trial, note
+from workers.checkpoints import Checkpoints
 from workers.extras import Extras
+from workers.failures import ALL_BAD, BAD_CONFIGURATION, OUT_OF_MEMORY
 from workers.heartbeat import Heartbeat
-from workers.objective import Job, Trained, train
+from workers.objective import Job, Trained, ended_by, free_memory, train
 from workers.series import Series
 from workers.signals import StopRequest
 from workers.spec import StudySpec, make_spec
@@ -48,6 +52,7 @@ class Desk:
         self.stored = stored
         self.stop = stop
         self.job = load_job(store, stored, extras)
+        self.artifacts = open_artifacts(store.engine, self.job.spec.artifacts)
         self.host, self.pid = socket.gethostname(), os.getpid()
 
     def __enter__(self) -> Desk:
@@ -89,9 +94,15 @@ class Desk:
         try:
             trial = self.begin(claim)
             note(self.study, trial, {"sampler": sampled_by(self.study, trial, claim)})
+            checkpoints = Checkpoints(self.store, self.artifacts, claim)
             with Heartbeat(self.store, claim) as heartbeat:
-                trained = self._train(trial, claim, heartbeat)
+                trained = self._train(trial, claim, heartbeat, checkpoints)
+                if trained.ending.failure == OUT_OF_MEMORY:
+                    free_memory()
+                self.stop.wait(trained.ending.pause_seconds)  # the lease holds meanwhile
             self.tell(trial, claim, trained)
+            if not trained.ending.goes_on_from_checkpoint:
+                checkpoints.forget()
         except (LeaseLostError, UpdateFinishedTrialError) as error:
             # Whoever took the slot has ended this attempt; nothing of it may be written any more.
             log.warning("%s", error)
@@ -114,9 +125,15 @@ class Desk:
             claim,
             state,
             trained.value if state == TrialState.COMPLETE else None,
-            outcome=None if ending.outcome == "stopped" else ending.outcome,
+            outcome=None if ending.is_followed else ending.outcome,
             user_attrs=_notes(trained),
+            step=trained.step,
+            failure=ending.failure,
+            reason=ending.reason,
+            keeps_checkpoint=ending.goes_on_from_checkpoint,
         )
+        if ending.failure == BAD_CONFIGURATION:
+            slots.stop_study(self.store.engine, self.stored.study_id, ending.reason or "", ALL_BAD)
 
     def _load_study(self) -> optuna.Study:
         plan, extras = self.job.plan, self.job.extras
@@ -130,33 +147,45 @@ class Desk:
             pruner=extras.pruner or build_pruner(plan.decision("pruner")),
         )
 
-    def _train(self, trial: optuna.Trial, claim: Claim, heartbeat: Heartbeat) -> Trained:
-        def interruption() -> Ending | None:
+    def _train(self, trial: optuna.Trial, claim: Claim, heartbeat: Heartbeat, checkpoints: Checkpoints) -> Trained:
+        def interruption(step: int) -> Ending | None:
+            heartbeat.step = step
             if heartbeat.is_lost:
                 return Ending("lost", "the lease has passed on")
             if self.stop.is_set:
                 return Ending("stopped", "handed back: the worker was asked to stop")
+            if heartbeat.over is not None:
+                return Ending("stopped", f"handed back: {heartbeat.over}")
             return None
 
         try:
-            # The defaults are the yardstick of the study, so nobody stops them early.
-            return train(self.job, trial, is_prunable=claim.slot != 0, interruption=interruption)
+            return train(
+                self.job,
+                trial,
+                is_prunable=claim.slot != 0,  # the defaults are the yardstick of the study: nobody stops them early
+                interruption=interruption,
+                checkpoints=checkpoints,
+                failures=claim.failures,
+            )
         except UpdateFinishedTrialError:
             raise  # somebody else has ended this attempt: not a failure of the training
         except optuna.TrialPruned as error:
             return Trained(Ending("pruned", str(error)), math.inf, 0, 0.0)
         except Exception as error:
-            log.warning("trial %d failed", trial.number, exc_info=True)
-            reason = f"{type(error).__name__}: {str(error).strip()[:500]}"
-            return Trained(Ending("failed", reason), math.inf, 0, 0.0)
+            return Trained(ended_by(error, claim.failures), math.inf, 0, 0.0)
 
 
 def _notes(trained: Trained) -> dict[str, Any]:
     notes: dict[str, Any] = {"training_seconds": round(trained.seconds, 3)}
     if trained.ending.reason:
         notes["reason"] = trained.ending.reason
+    if trained.ending.failure:
+        notes["failure"] = trained.ending.failure
     if trained.best_step:
         notes["best_step"] = trained.best_step
+    if trained.changed:
+        notes["for_want_of_memory"] = dict(trained.changed)
+    notes["memory_mb"] = round(psutil.Process().memory_info().rss / 2**20)
     return notes
 
 

@@ -17,12 +17,19 @@ BEAT_SECONDS = slots.LEASE_SECONDS / 5
 
 
 class Heartbeat:
-    """Beats for one attempt until the block ends. ``is_lost`` says that the slot is somebody else's now."""
+    """Beats for one attempt until the block ends. ``is_lost`` says that the slot is somebody else's now.
+
+    Attributes:
+        step: how far the training has come; whoever trains keeps it up to date.
+        over: why the attempt is to stop though the slot is held: another budget of the study is spent.
+    """
 
     def __init__(self, store: Store, claim: Claim, beat_seconds: float = BEAT_SECONDS) -> None:
         self._store = store
         self._claim = claim
         self._beat_seconds = beat_seconds
+        self.step = 0
+        self.over: str | None = None
         self._ended = threading.Event()
         self._lost = threading.Event()
         self._error: BaseException | None = None
@@ -48,7 +55,7 @@ class Heartbeat:
     def _run(self) -> None:
         try:
             while True:
-                slots.beat(self._store.engine, self._claim)
+                self.over = slots.beat(self._store.engine, self._claim, self.step)
                 if self._ended.wait(self._beat_seconds):
                     return
         except LeaseLostError as error:

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import logging
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import optuna
 import pytorch_lightning as pl
+import torch
 from neuralforecast.tsdataset import TimeSeriesDataset
+from optuna.exceptions import UpdateFinishedTrialError
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sampler_policies.catalogue import ModelEntry, entry
 from sampler_policies.errors import InputError
 from sampler_policies.plan import Plan
+from workers.checkpointing import Checkpointing, TrainingLeft
+from workers.checkpoints import Checkpoints
 from workers.extras import Extras
+from workers.failures import DIVERGED, OUT_OF_MEMORY, halved, judge
 from workers.losses import build_loss
 from workers.series import Series
 from workers.spec import StudySpec
+from workers.training_state import unpack
 from workers.validation_hook import Ending, ValidationHook
+
+log = logging.getLogger("castpool.worker")
 
 # A trial trains on one device, writes no files and prints nothing; the pool shows progress.
 TRAINER = {
@@ -59,13 +69,16 @@ class Job:
 class Trained:
     """What came of a training. ``value`` is the best check's loss, reached at step ``best_step``.
 
-    ``seconds`` were spent building, training and validating, without what reports and the pruner took.
+    ``seconds`` were spent building, training and validating, without what reports, the pruner and checkpoints took;
+    ``step`` is how far the training came, ``changed`` what was changed of its configuration for want of memory.
     """
 
     ending: Ending
     value: float
     best_step: int
     seconds: float
+    step: int = 0
+    changed: Mapping[str, int] = field(default_factory=dict)
 
 
 def configure(job: Job, trial: optuna.Trial) -> dict[str, Any]:
@@ -119,9 +132,29 @@ def _static_columns(series: Series) -> list[str]:
     return [] if series.static is None else [name for name in series.static.columns if name != "unique_id"]
 
 
-def train(job: Job, trial: optuna.Trial, *, is_prunable: bool, interruption: Callable[[], Ending | None]) -> Trained:
-    """Train one trial to its end, whichever that is."""
+def train(
+    job: Job,
+    trial: optuna.Trial,
+    *,
+    is_prunable: bool,
+    interruption: Callable[[int], Ending | None],
+    checkpoints: Checkpoints | None = None,
+    failures: Mapping[str, int] = MappingProxyType({}),
+) -> Trained:
+    """Train one trial to its end, whichever that is.
+
+    Args:
+        job: the study's.
+        trial: to be asked for a configuration.
+        is_prunable: whether the pruner may stop it.
+        interruption: told the training step, says whether the training is to end.
+        checkpoints: where its state is kept and found.
+        failures: how often attempts at the same slot have failed before, by class; for want of memory, the batches are
+            halved as often.
+    """
     config = configure(job, trial)
+    changed = halved(config, job.model.defaults, failures[OUT_OF_MEMORY]) if OUT_OF_MEMORY in failures else {}
+    config |= changed
     record_config(trial, config)
     max_steps = int(config.get("max_steps", job.plan.max_steps))
     hook = ValidationHook(
@@ -131,22 +164,61 @@ def train(job: Job, trial: optuna.Trial, *, is_prunable: bool, interruption: Cal
         is_prunable=is_prunable,
         interruption=interruption,
     )
+    keeper = Checkpointing(
+        checkpoints.save if checkpoints else None,
+        _state(checkpoints),
+        job.spec.checkpoint_seconds,
+        lambda: interruption(hook.step) is not None,
+    )
     started = time.monotonic()
-    model = build_model(job, config, [hook])
     ending: Ending | None = None
     try:
+        model = build_model(job, config, [hook, keeper])
         # neuralforecast prints a model's whole configuration before it gives a diverged one up.
         with contextlib.redirect_stdout(io.StringIO()):
             model.fit(job.dataset, val_size=job.spec.validation_size)
+    except TrainingLeft:
+        ending = interruption(hook.step)
     except SIGTERMException:
-        # Lightning puts a handler of its own before ours, and leaves like this at the next batch.
-        ending = interruption() or Ending("stopped", "handed back: the worker got SIGTERM")
+        # Lightning's own handler, where the signal came before ours was back in its place.
+        ending = interruption(hook.step) or Ending("stopped", "handed back: the worker got SIGTERM")
+    except UpdateFinishedTrialError:
+        raise  # somebody else has ended this attempt: not a failure of the training
+    except optuna.TrialPruned as error:
+        ending = Ending("pruned", str(error))
     except Exception as error:
-        if "Loss is NaN" not in str(error):
-            raise
-        ending = Ending("diverged", f"training loss was NaN after step {hook.last_step}")
-    seconds = time.monotonic() - started - hook.storage_seconds
-    return Trained(ending or hook.ending, hook.best_value, hook.best_step, seconds)
+        ending = ended_by(error, failures)
+    seconds = time.monotonic() - started - hook.storage_seconds - keeper.seconds
+    return Trained(ending or hook.ending, hook.best_value, hook.best_step, seconds, hook.step, changed)
+
+
+def _state(checkpoints: Checkpoints | None) -> dict[str, Any] | None:
+    """Return the state to go on from; a new training is better than one from what cannot be read."""
+    packed = checkpoints.load() if checkpoints else None
+    if packed is None:
+        return None
+    try:
+        return unpack(packed)
+    except Exception:
+        log.warning("a checkpoint cannot be read; the training starts anew", exc_info=True)
+        return None
+
+
+def free_memory() -> None:
+    """Let go of what a failed training has left behind."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def ended_by(error: Exception, failures: Mapping[str, int]) -> Ending:
+    """Return how an attempt ended that raised an error, after so many failures of each class."""
+    log.warning("an attempt failed", exc_info=True)
+    verdict = judge(error, failures)
+    if verdict.failure == DIVERGED:
+        return Ending("diverged", verdict.reason)
+    outcome = "retried" if verdict.is_retried else "failed"
+    return Ending(outcome, verdict.reason, verdict.failure, verdict.starts_anew, verdict.pause_seconds)
 
 
 def quiet() -> None:

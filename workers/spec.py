@@ -41,6 +41,16 @@ class StudySpec(BaseModel):
     horizon: int = Field(description="observations to forecast", ge=1)
     freq: str | int | None = Field(None, description="pandas alias of the step, e.g. MS; inferred where it can be")
     trials: int = Field(20, description="how many trials end, exactly", ge=1)
+    time_budget: float | None = Field(
+        None, description="how long to work on it, as 90, 30m or 2h: no trial goes on after that", gt=0
+    )
+    steps_budget: int | None = Field(None, description="training steps of all trials together", ge=1)
+    max_retries: int = Field(20, description="how many attempts at a trial may be lost with their worker", ge=0)
+    checkpoint_seconds: float = Field(60.0, description="the shortest time between two checkpoints of a trial", ge=0)
+    artifacts: str | None = Field(
+        None, description="where checkpoints are kept: file:///folder, s3://bucket, gs://bucket; by default the storage"
+    )
+    recycle_after: int | None = Field(None, description="trials after which a worker process is replaced", ge=1)
     workers: int = Field(0, description="local worker processes; 0 is one a core", ge=0)
     name: str | None = Field(None, description="the study's name; by default made of data, model and horizon")
     storage: str | None = Field(
@@ -87,6 +97,16 @@ class StudySpec(BaseModel):
         if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name):
             raise ValueError("write letters, digits, '.', '_' and '-' only, and a letter or digit first")
         return name
+
+    @field_validator("time_budget", mode="before")
+    @classmethod
+    def _time_budget_has_a_unit(cls, given: object) -> object:
+        units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+        if isinstance(given, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?) ?([smhd]?)", given.strip().lower())):
+            return float(found[1]) * units[found[2]]
+        if isinstance(given, str):
+            raise ValueError("write seconds, or a number with its unit as 30m or 2h")
+        return given
 
     @property
     def validation_size(self) -> int:
@@ -172,6 +192,8 @@ def _in_one_sentence(error: ValidationError) -> InputError:
         return InputError(field, "nothing", f"write --{field.replace('_', '-')}: {what}.")
     if kind == "greater_than_equal":
         return InputError(field, got, f"write a number of at least {first['ctx']['ge']}.")
+    if kind == "greater_than":
+        return InputError(field, got, f"write a number above {first['ctx']['gt']:g}.")
     if kind == "less_than":
         return InputError(field, got, f"write a number below {first['ctx']['lt']}.")
     remedy = first["msg"].removeprefix("Value error, ")

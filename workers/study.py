@@ -96,6 +96,8 @@ def save_study(store: Store, draft: Draft) -> StoredStudy:
         dataset=draft.dataset,
         trials=spec.trials,
         first_params=plan.default,
+        seconds=spec.time_budget,
+        steps=spec.steps_budget,
     )
 
 

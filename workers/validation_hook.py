@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 import pytorch_lightning as pl
@@ -14,10 +15,32 @@ from neuralforecast.common._base_model import BaseModel
 
 @dataclass(frozen=True)
 class Ending:
-    """How a training ended: ``complete``, ``pruned``, ``diverged``, ``stopped`` or ``lost``, and why."""
+    """How an attempt ended, and why.
+
+    Attributes:
+        outcome: ``complete``, ``pruned``, ``diverged`` or ``failed``; ``stopped`` or ``retried``, where another attempt
+            follows; ``lost``, where this one's word counts no more.
+        reason: for people.
+        failure: the class of a failure (`workers.failures`).
+        starts_anew: whether the next attempt leaves the checkpoint alone.
+        pause_seconds: how long to wait before the slot is opened.
+    """
 
     outcome: str
     reason: str | None = None
+    failure: str | None = None
+    starts_anew: bool = False
+    pause_seconds: float = 0.0
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether the slot is open for another attempt."""
+        return self.outcome in ("stopped", "retried")
+
+    @property
+    def goes_on_from_checkpoint(self) -> bool:
+        """Whether another attempt goes on where this one's last state was kept."""
+        return self.is_followed and not self.starts_anew
 
 
 class ValidationWindows(pl.Callback):
@@ -41,7 +64,15 @@ class ValidationWindows(pl.Callback):
 
 
 class ValidationHook(ValidationWindows):
-    """At each validation check: report the loss at its training step, ask the pruner, notice a request to stop."""
+    """At each validation check: report the loss at its training step, ask the pruner, notice a lost lease.
+
+    Args:
+        trial: whose training it is.
+        val_step_size: observations between two validation windows.
+        max_steps: where the training ends.
+        is_prunable: whether the pruner is asked.
+        interruption: told the training step, says whether the training is to end; asked after each batch.
+    """
 
     def __init__(
         self,
@@ -50,7 +81,7 @@ class ValidationHook(ValidationWindows):
         val_step_size: int,
         max_steps: int,
         is_prunable: bool,
-        interruption: Callable[[], Ending | None],
+        interruption: Callable[[int], Ending | None],
     ) -> None:
         super().__init__(val_step_size)
         self.trial = trial
@@ -61,11 +92,22 @@ class ValidationHook(ValidationWindows):
         self.best_value = math.inf
         self.best_step = 0
         self.last_step = 0
+        self.step = 0
         self.storage_seconds = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a training that goes on elsewhere must know of this one's checks."""
+        return {"best_value": self.best_value, "best_step": self.best_step, "last_step": self.last_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
     def on_train_batch_end(self, trainer: pl.Trainer, *batch: object) -> None:
-        """Notice a request to stop, or a lost lease, between checks too."""
-        if (interrupted := self.interruption()) is not None:
+        """Notice a lost lease between checks too. A request to stop waits for the state to be kept."""
+        self.step = trainer.global_step
+        if (interrupted := self.interruption(self.step)) is not None and interrupted.outcome == "lost":
             self.ending = interrupted
             trainer.should_stop = True
 
@@ -82,7 +124,7 @@ class ValidationHook(ValidationWindows):
 
     def _judge(self, step: int, value: float) -> Ending | None:
         self.last_step = step
-        if (interrupted := self.interruption()) is not None:
+        if (interrupted := self.interruption(step)) is not None and interrupted.outcome == "lost":
             return interrupted
         if not math.isfinite(value):
             return Ending("diverged", f"validation loss was {value} at step {step}")

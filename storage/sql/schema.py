@@ -1,9 +1,10 @@
 """castpool's own tables, beside Optuna's in the same database.
 
-castpool_studies   what a study is made of: spec, identity, plan, data set
-castpool_slots     the trial budget: one row a slot; who holds it, until when, and how it ended
-castpool_workers   who works or worked, and the last beat of each
-castpool_datasets  data sets by the SHA-256 of their bytes
+castpool_studies    what a study is made of: spec, identity, plan, data set; its other budgets and what is spent of them
+castpool_slots      the trial budget: one row a slot; who holds it, until when, how often it failed, how it ended
+castpool_workers    who works or worked, and the last beat of each
+castpool_datasets   data sets by the SHA-256 of their bytes
+castpool_artifacts  files, in parts: checkpoints, reports, models
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ CREATE TABLE IF NOT EXISTS castpool_studies (
     dataset    text NOT NULL REFERENCES castpool_datasets (sha256),
     created_at timestamptz NOT NULL DEFAULT now()
 );
+-- Since version 2. `seconds` passed while anybody worked; `stopped` says why the study ended before its budgets.
+ALTER TABLE castpool_studies
+    ADD COLUMN IF NOT EXISTS budget_seconds float8,
+    ADD COLUMN IF NOT EXISTS budget_steps   bigint,
+    ADD COLUMN IF NOT EXISTS seconds        float8 NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS steps          bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS active_at      timestamptz,
+    ADD COLUMN IF NOT EXISTS stopped        text;
 
 CREATE TABLE IF NOT EXISTS castpool_workers (
     worker_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -50,11 +59,29 @@ CREATE TABLE IF NOT EXISTS castpool_slots (
     PRIMARY KEY (study_id, slot)
 );
 CREATE INDEX IF NOT EXISTS castpool_slots_open ON castpool_slots (study_id, slot) WHERE ended_at IS NULL;
+-- Since version 2. `failures` counts attempts by the class of their failure, `reason` is the last one's; `step` is
+-- where the attempt is, `steps` what all attempts have trained; `checkpoint` is an artifact.
+ALTER TABLE castpool_slots
+    ADD COLUMN IF NOT EXISTS failures        jsonb NOT NULL DEFAULT '{}',
+    ADD COLUMN IF NOT EXISTS reason          text,
+    ADD COLUMN IF NOT EXISTS step            integer,
+    ADD COLUMN IF NOT EXISTS steps           bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS checkpoint      text,
+    ADD COLUMN IF NOT EXISTS checkpoint_step integer;
+
+CREATE TABLE IF NOT EXISTS castpool_artifacts (
+    artifact_id text NOT NULL,
+    part        integer NOT NULL,
+    payload     bytea NOT NULL,
+    PRIMARY KEY (artifact_id, part)
+);
 """
 
 # Held until the transaction ends: all processes that create tables wait for each other.
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
 EXISTS = "SELECT to_regclass('castpool_schema') AS found"
-SET_VERSION = "INSERT INTO castpool_schema VALUES (%(version)s)"
+SET_VERSION = """
+WITH old AS (DELETE FROM castpool_schema) INSERT INTO castpool_schema VALUES (%(version)s)
+"""
 VERSION = "SELECT max(version) AS version FROM castpool_schema"
 OPTUNA_VERSION = "SELECT version_num FROM alembic_version"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from storage.sql.slots import LIMIT
+
 INSERT = """
 WITH study AS (INSERT INTO studies (study_name) VALUES (%(name)s) ON CONFLICT DO NOTHING RETURNING study_id)
 , the_directions AS (
@@ -58,13 +60,18 @@ DELETE = [
 # --- castpool's own
 
 KEEP_NEW = """
-INSERT INTO castpool_studies (study_id, spec, identity, plan, dataset)
-VALUES (%(study_id)s, cast(%(spec)s AS jsonb), cast(%(identity)s AS jsonb), cast(%(plan)s AS jsonb), %(dataset)s)
+INSERT INTO castpool_studies (study_id, spec, identity, plan, dataset, budget_seconds, budget_steps)
+VALUES (%(study_id)s, cast(%(spec)s AS jsonb), cast(%(identity)s AS jsonb), cast(%(plan)s AS jsonb), %(dataset)s,
+        %(budget_seconds)s, %(budget_steps)s)
 ON CONFLICT DO NOTHING
 """
 
+# Asked for again, what was stopped is tried again.
 KEEP = """
-UPDATE castpool_studies SET spec = cast(%(spec)s AS jsonb), plan = cast(%(plan)s AS jsonb) WHERE study_id = %(study_id)s
+UPDATE castpool_studies
+   SET spec = cast(%(spec)s AS jsonb), plan = cast(%(plan)s AS jsonb), budget_seconds = %(budget_seconds)s,
+       budget_steps = %(budget_steps)s, stopped = NULL
+ WHERE study_id = %(study_id)s
 """
 
 FIND = """
@@ -83,9 +90,9 @@ SELECT s.study_id FROM studies s
      OR (SELECT string_agg(d.direction::text, ' ') FROM study_directions d WHERE d.study_id = s.study_id) <> 'MINIMIZE')
 """
 
-SUMMARIES = """
+SUMMARIES = f"""
 SELECT s.study_name AS name, c.created_at, count(sl.slot) AS slots,
-       count(sl.ended_at) AS ended
+       count(sl.ended_at) AS ended, {LIMIT} AS over
   FROM studies s JOIN castpool_studies c USING (study_id) JOIN castpool_slots sl USING (study_id)
- GROUP BY s.study_name, c.created_at ORDER BY c.created_at DESC
+ GROUP BY s.study_name, c.study_id ORDER BY c.created_at DESC
 """

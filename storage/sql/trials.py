@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from storage.sql.slots import HELD
+from storage.sql.slots import HELD, SPENT, TRAINED
 
 UNFINISHED = "('RUNNING', 'WAITING')"
 UTC_NOW = "clock_timestamp() AT TIME ZONE 'utc'"
@@ -136,20 +136,25 @@ trial AS (
 """
 END = f"WITH {_END.format(condition='')} SELECT trial_id FROM trial"
 
-# The same, and in the same statement the end of the slot that the trial fills: both happen, or neither.
+# The same, and in the same statement the end of the slot that the trial fills, or without an outcome its opening for
+# the next attempt: all of it happens, or nothing.
 _STILL = f"ended_at IS NULL AND EXISTS (SELECT FROM trials WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED})"
-_ENDED_WITH = _END.format(condition="AND EXISTS (SELECT FROM held)")
 END_WITH_SLOT = f"""
-WITH held AS (
-    UPDATE castpool_slots SET ended_at = now(), outcome = %(outcome)s, lease_until = NULL
-     WHERE {HELD} AND {_STILL} RETURNING slot)
-, {_ENDED_WITH}
-SELECT trial_id FROM trial
-"""
-END_AND_HAND_BACK = f"""
-WITH held AS (
-    UPDATE castpool_slots SET worker_id = NULL, lease_until = NULL WHERE {HELD} AND {_STILL} RETURNING slot)
-, {_ENDED_WITH}
+WITH before AS (SELECT slot, {TRAINED} AS trained FROM castpool_slots WHERE {HELD} AND {_STILL} FOR UPDATE)
+, held AS (
+    UPDATE castpool_slots s
+       SET outcome = %(outcome)s, ended_at = CASE WHEN %(outcome)s::text IS NOT NULL THEN now() END, lease_until = NULL,
+           worker_id = CASE WHEN %(outcome)s::text IS NOT NULL THEN s.worker_id END,
+           step = CASE WHEN %(outcome)s::text IS NOT NULL THEN greatest(s.step, %(step)s) END,
+           steps = s.steps + before.trained, reason = %(reason)s,
+           failures = s.failures || CASE WHEN %(failure)s::text IS NULL THEN '{{}}'::jsonb ELSE jsonb_build_object(
+               %(failure)s::text, coalesce((s.failures ->> %(failure)s::text)::int, 0) + 1) END,
+           checkpoint = CASE WHEN %(keeps_checkpoint)s THEN s.checkpoint END,
+           checkpoint_step = CASE WHEN %(keeps_checkpoint)s THEN s.checkpoint_step END
+      FROM before WHERE s.study_id = %(study_id)s AND s.slot = before.slot
+    RETURNING s.slot, before.trained)
+{SPENT}
+, {_END.format(condition="AND EXISTS (SELECT FROM held)")}
 SELECT trial_id FROM trial
 """
 
