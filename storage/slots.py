@@ -83,8 +83,18 @@ def claim(engine: Engine, study_id: int, worker_id: int) -> Claim | None:
         with engine.begin() as connection:
             return connection.exec_driver_sql(next(statements), arguments).all()
 
-    for slot, attempt, params, trial_id, failures, checkpoint, step in patiently(take):
-        return Claim(study_id, slot, attempt, worker_id, params, trial_id, failures, checkpoint, step or 0)
+    for row in patiently(take):
+        return Claim(
+            study_id,
+            row.slot,
+            row.attempt,
+            worker_id,
+            row.params,
+            retry_of=row.trial_id,
+            failures=row.failures,
+            checkpoint=row.checkpoint,
+            checkpoint_step=row.checkpoint_step or 0,
+        )
     return None
 
 

@@ -70,11 +70,11 @@ def begin_trial(
         # It may have died with its parameters half asked for, or, a retry itself, with none of them.
         fixed |= before.system_attrs.get("fixed_params", {}) | before.params
         reports = {step: own for step, own in before.intermediate_values.items() if step <= claim.checkpoint_step}
-        rungs = (
-            {key: own for key, own in before.system_attrs.items() if key.startswith("completed_rung_")}
-            if reports
-            else {}
-        )
+        rungs = {
+            key: own
+            for key, own in before.system_attrs.items()
+            if key.startswith("completed_rung_") and own in reports.values()
+        }
     elif not fixed:
         for queued in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
             if storage.begin_in_slot(claim, queued, note):  # somebody enqueued it through Optuna

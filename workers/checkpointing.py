@@ -61,7 +61,7 @@ class Checkpointing(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
         """Remember what the epoch's batches are drawn with; where an epoch is one batch, only if it is needed."""
-        if trainer.fit_loop.epoch_progress.current.processed == 0:
+        if trainer.current_epoch == 0:
             return  # of the first epoch, batches are drawn earlier
         self._skipped = 0
         is_long = trainer.num_training_batches > 1

@@ -107,5 +107,6 @@ def _count(trainer: pl.Trainer, step: int) -> None:
     steps = loop.automatic_optimization.optim_progress.optimizer.step.total
     steps.ready = steps.completed = step
     total = loop.batch_progress.total
-    total.ready = total.started = total.processed = total.completed = step
+    for name in ("ready", "started", "processed", "completed"):
+        setattr(total, name, step)
     loop._batches_that_stepped = step
