@@ -14,7 +14,7 @@ from storage.sql import workers as sql
 
 @dataclass(frozen=True)
 class Present:
-    """A worker that has not left: where it runs, since when, and the slot that it holds."""
+    """A worker that has not left: where it runs, since when, the slot that it holds, and how far it has come there."""
 
     worker_id: int
     host: str
@@ -22,6 +22,8 @@ class Present:
     joined_at: datetime
     silent_seconds: float
     slot: int | None
+    attempt: int | None
+    step: int | None
 
 
 def join(engine: Engine, study_id: int, host: str, pid: int) -> int:

@@ -51,12 +51,23 @@ class Claim:
 
 @dataclass(frozen=True)
 class SlotCounts:
-    """How far the budget is spent. ``over`` says why no trial may begin though slots are open."""
+    """How far the budgets are spent.
+
+    Attributes:
+        slots: trials that are to end.
+        ended: those that have ended.
+        leased: those that somebody works on.
+        over: why no trial may begin though slots are open.
+        steps: training steps of all attempts.
+        seconds: how long somebody has worked on it.
+    """
 
     slots: int
     ended: int
     leased: int
     over: str | None = None
+    steps: int = 0
+    seconds: float = 0.0
 
     @property
     def open(self) -> int:
@@ -129,7 +140,8 @@ def stop_study(engine: Engine, study_id: int, reason: str, failures: int) -> boo
 
 def count(engine: Engine, study_id: int) -> SlotCounts:
     """Return how far the study's budget is spent."""
-    return SlotCounts(**run(engine, sql.COUNT, study_id=study_id)[0]._asdict())
+    rows = run(engine, sql.COUNT, study_id=study_id)
+    return SlotCounts(**rows[0]._asdict()) if rows else SlotCounts(0, 0, 0)
 
 
 def _write(engine: Engine, statement: str, held: Claim, **values: Any) -> Row[Any]:

@@ -164,14 +164,19 @@ def pool(
 
 
 @app.command()
-def status(study: Study = None, storage: Storage = None, as_json: Json = False) -> None:
-    """Show how far a study is, and who works on it."""
+def status(
+    study: Study = None,
+    storage: Storage = None,
+    reap: Annotated[bool, typer.Option("--reap", help="First open the slots of workers that are gone.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how far a study is, who works on it, and what was tried again."""
     with sentences():
         from storage.store import open_store
         from workers.status import as_text, as_values, read_status
 
         with open_store(storage) as store:
-            read = read_status(store, study)
+            read = read_status(store, study, reaps=reap)
         if as_json:
             _print_json(as_values(read))
         else:

@@ -14,7 +14,7 @@ from storage.store import Store, open_store
 from storage.studies import StoredStudy, only_study, open_study, unfinished_studies
 from workers.extras import Extras, unpacked
 from workers.objective import quiet
-from workers.signals import EXIT_STOPPED, StopRequest
+from workers.signals import EXIT_RECYCLED, EXIT_STOPPED, StopRequest
 from workers.worker import Worker
 
 # A worker may come up while the server is just restarting; the person who typed `tune` is told sooner.
@@ -52,18 +52,22 @@ def main(
             served = studies_to_serve(store, studies)
             if with_parent and any(map(is_rays, served)):
                 os.setsid()  # Ray's processes are to hear no Ctrl-C in the pool's terminal: this one stops them
-            _work(store, served, stop, objects)
-        return EXIT_STOPPED if stop.is_set else 0
+            is_replaced = _work(store, served, stop, objects)
+        if stop.is_set:
+            return EXIT_STOPPED
+        return EXIT_RECYCLED if is_replaced and with_parent else 0
 
 
-def _work(store: Store, studies: Sequence[StoredStudy], stop: StopRequest, extras: Mapping[str, Extras]) -> None:
+def _work(store: Store, studies: Sequence[StoredStudy], stop: StopRequest, extras: Mapping[str, Extras]) -> bool:
+    is_replaced = False
     by_ray = [own for own in studies if is_rays(own)]
     if others := [own for own in studies if own not in by_ray]:
-        Worker(store, others, stop, extras).run()
+        is_replaced = Worker(store, others, stop, extras).run()
     for stored in by_ray:
         from workers.ray_driver import RayDriver
 
         RayDriver(store, stored, stop, extras.get(stored.name), gpus=torch.cuda.device_count()).run()
+    return is_replaced
 
 
 def is_rays(stored: StoredStudy) -> bool:

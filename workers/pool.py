@@ -18,6 +18,8 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
+from workers.signals import EXIT_RECYCLED
+
 log = logging.getLogger("castpool.pool")
 
 # Libraries read these when they are loaded, so the fork server must start under them.
@@ -117,7 +119,7 @@ class Pool:
             if process is not None and process.exitcode is not None:
                 place.process = None
                 place.is_finished = process.exitcode == 0 or self._is_stopping
-                if process.exitcode != 0:
+                if process.exitcode not in (0, EXIT_RECYCLED):
                     dead.append(process.pid or 0)
                     self._count_death(place, process.exitcode)
             if place.process is None and not place.is_finished and time.monotonic() >= place.respawn_at:

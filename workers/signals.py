@@ -10,6 +10,8 @@ from types import FrameType, TracebackType
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_STOPPED = 130
+# Of a worker that a pool is to replace by a fresh process.
+EXIT_RECYCLED = 75
 # timeout(1) and service managers signal a process and then its group; nobody presses Ctrl-C twice as fast.
 ECHO_SECONDS = 0.1
 

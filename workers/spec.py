@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sampler_policies.errors import InputError, did_you_mean
 from sampler_policies.wishes import Wishes
@@ -30,6 +30,8 @@ MEANING = (
     "stat_exog",
 )
 
+TRIALS_WITHIN_BUDGETS = 200
+
 
 class StudySpec(BaseModel):
     """Everything that a user may say about a study. Sizes are in observations, steps are training steps."""
@@ -40,7 +42,7 @@ class StudySpec(BaseModel):
     model: str = Field("NHITS", description="an Auto model of neuralforecast, with or without 'Auto'")
     horizon: int = Field(description="observations to forecast", ge=1)
     freq: str | int | None = Field(None, description="pandas alias of the step, e.g. MS; inferred where it can be")
-    trials: int = Field(20, description="how many trials end, exactly", ge=1)
+    trials: int = Field(20, description="how many trials end, exactly; 200 where time or steps are limited", ge=1)
     time_budget: float | None = Field(
         None, description="how long to work on it, as 90, 30m or 2h: no trial goes on after that", gt=0
     )
@@ -97,6 +99,13 @@ class StudySpec(BaseModel):
         if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name):
             raise ValueError("write letters, digits, '.', '_' and '-' only, and a letter or digit first")
         return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _other_budgets_come_first(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if any(values.get(name) is not None for name in ("time_budget", "steps_budget")):
+            return {"trials": TRIALS_WITHIN_BUDGETS, **values}
+        return values
 
     @field_validator("time_budget", mode="before")
     @classmethod

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sampler_policies.decision import Decision, in_words
-from storage import roster, snapshot
+from storage import reaper, roster, snapshot
 from storage.roster import Present
 from storage.snapshot import Snapshot
 from storage.store import Store
 from storage.studies import StoredStudy, only_study
 from workers.progress import summary
+
+SHOWN_RETRIES = 10
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,15 @@ class Status:
     workers: tuple[Present, ...]
 
 
-def read_status(store: Store, name: str | None) -> Status:
-    """Read the state of a study.
+def read_status(store: Store, name: str | None, *, reaps: bool = False) -> Status:
+    """Read the state of a study, after its expired leases were ended where that is asked for.
 
     Raises:
         StudyNotFoundError: no study of that name.
     """
     stored = only_study(store, name)
+    if reaps:
+        reaper.reap(store.engine, stored.study_id)
     view = snapshot.take(store.engine, stored.study_id)
     return Status(stored, store.address, view, tuple(roster.present(store.engine, stored.study_id)))
 
@@ -46,6 +50,9 @@ def as_values(status: Status) -> dict[str, Any]:
         "slots": counts.slots,
         "ended": counts.ended,
         "running": counts.leased,
+        "over": counts.over,
+        "training_steps": counts.steps,
+        "working_seconds": round(counts.seconds, 1),
         **{outcome: view.ended_as(outcome) for outcome in ("complete", "pruned", "diverged", "failed")},
         "attempts": len(view.trials),
         "best": _trial_values(view.best),
@@ -57,11 +64,29 @@ def as_values(status: Status) -> dict[str, Any]:
                 "host": own.host,
                 "pid": own.pid,
                 "slot": own.slot,
+                "attempt": own.attempt,
+                "step": own.step,
                 "silent_seconds": round(own.silent_seconds, 1),
             }
             for own in status.workers
         ],
+        "retries": [
+            {
+                "trial": own.number,
+                "slot": (own.note or {}).get("slot"),
+                "attempt": (own.note or {}).get("attempt"),
+                "worker": (own.note or {}).get("worker"),
+                "step": own.step,
+                "reason": own.reason,
+            }
+            for own in retried(view)
+        ],
     }
+
+
+def retried(view: Snapshot) -> list[snapshot.TrialView]:
+    """Return the attempts that another one has followed, or will."""
+    return [own for own in view.trials if own.state == "FAIL" and own.outcome is None and own.note]
 
 
 def _trial_values(trial: snapshot.TrialView | None) -> dict[str, Any] | None:
@@ -79,12 +104,22 @@ def _trial_values(trial: snapshot.TrialView | None) -> dict[str, Any] | None:
 def as_text(status: Status) -> str:
     """Return the status as a person reads it."""
     lines = [f"study {status.stored.name} in {status.address}", summary(status.view)]
+    if status.view.counts.over:
+        lines.append(f"over: {status.view.counts.over}")
     trials = {own.slot: own for own in status.view.trials if own.state == "RUNNING"}
     for own in status.workers:
         doing = "idle"
         if own.slot is not None and own.slot in trials:
-            doing = f"trial {trials[own.slot].number} at step {trials[own.slot].step or 0}"
-        lines.append(f"worker {own.worker_id} ({own.host}, pid {own.pid}): {doing}, {own.silent_seconds:.0f} s silent")
+            step = max(own.step or 0, trials[own.slot].step or 0)
+            doing = f"trial {trials[own.slot].number} (attempt {own.attempt}) at step {step}"
+        lines.append(
+            f"worker {own.worker_id} ({own.host}, pid {own.pid}): {doing}, last beat {own.silent_seconds:.0f} s ago"
+        )
+    if tried := retried(status.view):
+        lines.append(f"{len(tried)} attempts were followed by another; the last:")
+    for own in tried[-SHOWN_RETRIES:]:
+        note = own.note or {}
+        lines.append(f"  slot {note.get('slot')}, attempt {note.get('attempt')}, trial {own.number}: {own.reason}")
     return "\n".join(lines)
 
 

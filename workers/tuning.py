@@ -166,8 +166,12 @@ def run_pool(
             _wait(pool)
     views = look()
     shown.show(views)
+    for name, view in views.items():
+        if view.counts.over:
+            shown.say(f"study {name}: {view.counts.over}")
+    unfinished = [view for view in views.values() if not view.counts.is_done]
     slots = sum(view.counts.slots for view in views.values())
-    if (left := slots - _ended(views)) > 0:
+    if (left := sum(view.counts.slots - view.counts.ended for view in unfinished)) > 0:
         raise StoppedError(f"stopped with {left} of {slots} trials to go; the same command goes on.")
 
 

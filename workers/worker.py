@@ -38,8 +38,14 @@ class Worker:
         self.stop = stop
         self.desks = [Desk(store, own, stop, (extras or {}).get(own.name)) for own in studies]
 
-    def run(self) -> None:
-        """Work until every slot of every study has ended or a stop is asked for."""
+    def run(self) -> bool:
+        """Work until every slot of every study has ended, a stop is asked for, or it is time for a new process.
+
+        Returns:
+            Whether this process is to be replaced.
+        """
+        limits = [own.job.spec.recycle_after for own in self.desks]
+        left = min((own for own in limits if own is not None), default=None)
         with ExitStack() as seats:
             for desk in self.desks:
                 seats.enter_context(desk)
@@ -50,10 +56,14 @@ class Worker:
                 if (found := _first_claim(desks)) is not None:
                     desk, claim = found
                     desk.fill(claim)
+                    left = None if left is None else left - 1
+                    if left == 0:
+                        return not all(own.counts().is_done for own in self.desks)
                     continue
                 for desk in desks:
                     desk.beat()
                 self.stop.wait(IDLE_SECONDS)
+        return False
 
 
 def by_what_is_left(desks: Sequence[Desk]) -> list[Desk]:

@@ -89,8 +89,8 @@ COUNT = f"""
 SELECT count(*) AS slots,
        count(*) FILTER (WHERE ended_at IS NOT NULL) AS ended,
        count(*) FILTER (WHERE ended_at IS NULL AND lease_until IS NOT NULL) AS leased,
-       (SELECT {LIMIT} FROM castpool_studies c WHERE c.study_id = %(study_id)s) AS over
-  FROM castpool_slots WHERE study_id = %(study_id)s
+       {LIMIT} AS over, c.steps, c.seconds
+  FROM castpool_slots s JOIN castpool_studies c USING (study_id) WHERE study_id = %(study_id)s GROUP BY c.study_id
 """
 
 # A worker that has not been heard since the server started may be on its way back: nobody could beat meanwhile.

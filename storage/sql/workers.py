@@ -13,7 +13,8 @@ LEAVE_BY_PROCESS = (
 
 PRESENT = """
 SELECT DISTINCT ON (w.worker_id) w.worker_id, w.host, w.pid, w.joined_at,
-       extract(epoch FROM now() - w.last_beat)::float AS silent_seconds, s.slot
+       extract(epoch FROM now() - w.last_beat)::float AS silent_seconds,
+       s.slot, s.attempt, s.step
   FROM castpool_workers w
   LEFT JOIN castpool_slots s ON s.worker_id = w.worker_id AND s.ended_at IS NULL
  WHERE w.study_id = %(study_id)s AND w.left_at IS NULL
