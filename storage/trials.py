@@ -65,10 +65,6 @@ def begin_trial(
         note["retry_of"] = before.number
         # It may have died with its parameters half asked for, or, a retry itself, with none of them.
         fixed |= before.system_attrs.get("fixed_params", {}) | before.params
-    elif not fixed:
-        for queued in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
-            if storage.begin_in_slot(claim, queued, note):  # somebody enqueued it through Optuna
-                return optuna.Trial(study, queued._trial_id)
     # Straight to RUNNING: a WAITING trial in between could be taken by any other worker.
     template = create_trial(
         state=TrialState.RUNNING,
@@ -76,7 +72,14 @@ def begin_trial(
         user_attrs={"castpool": note},
     )
     template.datetime_start = None  # the server's clock says when
-    return optuna.Trial(study, storage.create_in_slot(claim, template))
+    trial_id = storage.create_in_slot(claim, template, yields=claim.retry_of is None and not fixed)
+    if trial_id is None:  # somebody has enqueued others through Optuna
+        for queued in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
+            if storage.begin_in_slot(claim, queued, note):
+                return optuna.Trial(study, queued._trial_id)
+        trial_id = storage.create_in_slot(claim, template)
+    assert trial_id is not None
+    return optuna.Trial(study, trial_id)
 
 
 def end_trial(
