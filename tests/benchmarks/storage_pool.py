@@ -24,12 +24,21 @@ FORK = multiprocessing.get_context("fork")  # of one process that has imported e
 
 @dataclass(frozen=True)
 class Load:
-    """So many workers, each so many trials of so many seconds, and how their parameters are chosen."""
+    """So many workers, each so many trials of so many seconds, and how their parameters are chosen.
+
+    Trials of one length start and end all at once, as long as the pool lives; where ``spread`` is 0.5, they take from
+    half to one and a half as long, as trainings do.
+    """
 
     workers: int
     trials_a_worker: int
     trial_seconds: float
     sampler: str
+    spread: float = 0.0
+
+    def seconds(self, seed: int, number: int) -> float:
+        """Return how long a trial sleeps."""
+        return self.trial_seconds * (1 + random.Random(f"{seed} {number}").uniform(-self.spread, self.spread))
 
 
 @dataclass(frozen=True)
@@ -106,9 +115,10 @@ def castpool_worker(url: str, load: Load, seed: int, gate: Gate) -> None:
         gate.pass_through()
         while (claim := slots.claim(store.engine, study._study_id, worker)) is not None:
             trial = begin_trial(study, claim, {"worker": worker})
-            value = sleep_through(trial, load.trial_seconds, random.Random(claim.slot))
+            seconds = load.seconds(seed, claim.slot)
+            value = sleep_through(trial, seconds, random.Random(claim.slot))
             end_trial(study, trial, claim, TrialState.COMPLETE, value, outcome="complete", user_attrs={"seconds": 1.0})
-            gate.add(load.trial_seconds)
+            gate.add(seconds)
         gate.leave()
 
 
@@ -119,9 +129,9 @@ def rdb_worker(url: str, load: Load, seed: int, gate: Gate) -> None:
     gate.pass_through()
     for number in range(load.trials_a_worker):
         trial = study.ask()
-        value = sleep_through(trial, load.trial_seconds, random.Random(number))
+        value = sleep_through(trial, load.seconds(seed, number), random.Random(number))
         study.tell(trial, value)
-        gate.add(load.trial_seconds)
+        gate.add(load.seconds(seed, number))
     gate.leave()
 
 
