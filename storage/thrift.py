@@ -34,19 +34,22 @@ class Thrift:
         self.is_short = False
         self._engine = ref(engine)
         self._asked_at = self._used_at = -math.inf
-        self._closer: threading.Thread | None = None
+        self._is_closing = False
+        self._lock = threading.Lock()
         event.listen(engine, "checkin", self._used)
 
     def _used(self, driver: Any, record: Any) -> None:
         if driver is None or driver.closed:
             return
-        self._used_at = time.monotonic()
-        if self._used_at - self._asked_at >= ASK_AGAIN_SECONDS:
-            self._asked_at = self._used_at
+        now = time.monotonic()
+        if now - self._asked_at >= ASK_AGAIN_SECONDS:
+            self._asked_at = now
             self.is_short = self._share(driver) > SHORT_SHARE
-        if self.is_short and (self._closer is None or not self._closer.is_alive()):
-            self._closer = threading.Thread(target=self._close_idle, name="thrift", daemon=True)
-            self._closer.start()
+        with self._lock:
+            self._used_at = now
+            if self.is_short and not self._is_closing:
+                self._is_closing = True
+                threading.Thread(target=self._close_idle, name="thrift", daemon=True).start()
 
     def _share(self, driver: psycopg.Connection[Any]) -> float:
         try:
@@ -58,10 +61,16 @@ class Thrift:
 
     def _close_idle(self) -> None:
         """Close what has been idle for a moment, and end; the next use starts it again."""
-        while (left := self._used_at + IDLE_SECONDS - time.monotonic()) > 0:
-            time.sleep(left)
-        if (engine := self._engine()) is not None:
-            engine.dispose()  # connections in use stay, and are closed when they come back
+        while True:
+            while (left := self._used_at + IDLE_SECONDS - time.monotonic()) > 0:
+                time.sleep(left)
+            if (engine := self._engine()) is not None:
+                engine.pool.dispose()  # what is in use comes back to this same pool, and is closed next time
+            with self._lock:
+                if engine is None or self._used_at + IDLE_SECONDS <= time.monotonic():
+                    self._is_closing = False
+                    return
+            del engine
 
 
 def watch(engine: Engine) -> None:
