@@ -4,8 +4,8 @@
 
 First what a trial of 8 parameters and 10 reports costs under TPE: SQL statements that arrive at the server (BEGIN and
 COMMIT among them), and milliseconds in the storage, of which the sampler's own are no part. Then the share of their
-time that workers spend in trials which only sleep: 4 s with 10 reports; and 200 workers with trials of 20 s. Trials of one length start and end at the
-same instant throughout; those of many lengths are what trainings are.
+time that workers spend in trials which only sleep: 4 s with 10 reports; and 200 workers with trials of 20 s. Trials
+of one length start and end at the same instant throughout; those of many lengths are what trainings are.
 """
 
 from __future__ import annotations
