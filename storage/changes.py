@@ -36,6 +36,15 @@ class Changes:
     def __bool__(self) -> bool:
         return bool(self.parts)
 
+    def apply(self, trial: FrozenTrial) -> None:
+        """Change a trial as the tables are changed, but for the final values."""
+        for name, (internal, distribution) in self.params.items():
+            trial.params[name] = distribution.to_external_repr(internal)
+            trial.distributions[name] = distribution
+        trial.user_attrs |= self.user_attrs
+        trial.system_attrs |= self.system_attrs
+        trial.intermediate_values |= self.reports
+
     def add(self, other: Changes) -> None:
         """Take in what came later, but for the final values."""
         self.params |= other.params
@@ -46,11 +55,14 @@ class Changes:
     @property
     def parts(self) -> tuple[str, ...]:
         """What there is to write, for `storage.sql.trials.with_parts`."""
-        return tuple(own.name for own in fields(self) if getattr(self, own.name))
+        parts = tuple(own.name for own in fields(self) if getattr(self, own.name))
+        return ("report",) if parts == ("reports",) and len(self.reports) == 1 else parts
 
-    def arguments(self) -> dict[str, list[Any]]:
+    def arguments(self) -> dict[str, Any]:
         """Return the arguments of `storage.sql.trials.WRITE` and its like, those of missing parts empty."""
         reports = [stored_value(float(own)) for own in self.reports.values()]
+        if self.parts == ("report",):
+            return {"step": next(iter(self.reports)), "report": reports[0][0], "report_type": reports[0][1]}
         values = [stored_value(float(own)) for own in self.values]
         return {
             "names": list(self.params),

@@ -8,8 +8,6 @@ connection pooler in transaction mode can stand between.
 from __future__ import annotations
 
 import logging
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,11 +16,12 @@ import psycopg
 import tenacity
 from optuna.exceptions import StorageInternalError
 from psycopg.rows import namedtuple_row
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, ProgrammingError
 
 from storage.errors import StorageUnreachableError, StorageURLError
+from storage.thrift import watch
 from storage.url import redacted
 
 log = logging.getLogger("castpool.storage")
@@ -39,13 +38,6 @@ SETTINGS = {
 }
 # How the server says that it has none left, to a user and to all but its owner.
 FULL = ("too many clients", "connection slots are reserved")
-# With more of the server's connections in use than this, nobody holds one while it does not speak.
-SHORT_SHARE = 0.6
-ASK_AGAIN_SECONDS = 60.0
-IN_USE = """
-SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::float
-       / current_setting('max_connections')::int
-"""
 FIRST_PATIENCE_SECONDS = 5.0
 WORKING_PATIENCE_SECONDS = 600.0
 
@@ -79,7 +71,7 @@ def connect(url: URL, application_name: str, patience_seconds: float = FIRST_PAT
         StorageURLError: the URL has an option that PostgreSQL's client does not know.
     """
     engine = create_engine(url, isolation_level="AUTOCOMMIT", **engine_options(url, application_name))
-    Thrift(engine)
+    watch(engine)
 
     def answer() -> None:
         with engine.connect() as connection:
@@ -102,32 +94,6 @@ def connect(url: URL, application_name: str, patience_seconds: float = FIRST_PAT
         engine.dispose()
         raise StorageURLError(f"storage: got {redacted(url)}, which has an {_cause(error)}; leave it out.") from None
     return engine
-
-
-class Thrift:
-    """Closes the connections of an engine after each use while the server has few left.
-
-    A server of a hundred connections serves two hundred workers: they train for minutes and speak for milliseconds.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._is_short = False
-        self._asked_at = -math.inf
-        event.listen(engine, "connect", self._connected)
-        event.listen(engine, "checkin", self._used)
-
-    def _connected(self, driver: Any, record: Any) -> None:
-        if time.monotonic() - self._asked_at < ASK_AGAIN_SECONDS:
-            return
-        self._asked_at = time.monotonic()
-        with driver.cursor() as cursor:
-            (share,) = cursor.execute(IN_USE).fetchone()
-        driver.rollback()
-        self._is_short = share > SHORT_SHARE
-
-    def _used(self, driver: Any, record: Any) -> None:
-        if self._is_short and driver is not None:
-            record.invalidate(soft=False)
 
 
 def is_passing(error: BaseException) -> bool:
@@ -170,27 +136,35 @@ def run(engine: Engine, statement: str, **arguments: Any) -> Sequence[Row[Any]]:
     return patiently(execute)
 
 
-def run_together(engine: Engine, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Any]]:
-    """Run statements in one transaction and return the rows of each. One round trip: none sees another's answer.
+def run_together(
+    engine: Engine,
+    statements: Sequence[tuple[str, Mapping[str, Any]]],
+    afterwards: Sequence[tuple[str, Mapping[str, Any]]] = (),
+) -> list[list[Any]]:
+    """Run statements in one transaction, and others after its commit; return the rows of each.
 
-    The whole must be safe to repeat.
+    One round trip: none sees another's answer. The whole must be safe to repeat.
     """
 
     def execute() -> list[list[Any]]:
         with engine.begin() as connection:
             driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
             try:
-                with driver.pipeline():  # what is sent until it ends is one transaction
-                    cursors = [
-                        driver.cursor(row_factory=namedtuple_row).execute(statement, arguments)
-                        for statement, arguments in statements
-                    ]
+                with driver.pipeline() as pipeline:  # what is sent until a sync, or the end, is one transaction
+                    cursors = [_sent(driver, *own) for own in statements]
+                    if afterwards:
+                        pipeline.sync()
+                        cursors += [_sent(driver, *own) for own in afterwards]
                 return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
             except psycopg.OperationalError:
                 connection.invalidate()
                 raise
 
     return patiently(execute)
+
+
+def _sent(driver: psycopg.Connection[Any], statement: str, arguments: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+    return driver.cursor(row_factory=namedtuple_row).execute(statement, arguments)
 
 
 @contextmanager

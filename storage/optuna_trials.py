@@ -11,6 +11,9 @@ What waits for the disk. Creation and end do; reports and what else a running tr
 once, and a server that crashes loses half a second of it at most. The end says all of it again, so that no ended trial
 lacks anything. Whatever waits for the disk later, a checkpoint of the trial among them, takes the earlier with it.
 
+Where no pruner asks, the reports of a second wait for each other; those of ten where the server has too few connections
+for all workers, since then each is a connection.
+
 What is read, and how often, is in `storage.optuna_reading`.
 """
 
@@ -19,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +41,10 @@ from storage.optuna_reading import ALL_STATES
 from storage.optuna_writing import OptunaWriting
 from storage.slots import Claim
 from storage.sql import trials as sql
+from storage.thrift import is_short
+
+REPORT_SECONDS = 1.0
+SHORT_REPORT_SECONDS = 10.0
 
 
 @dataclass
@@ -45,15 +53,17 @@ class OwnTrial:
 
     Attributes:
         study_id: its study.
-        fresh: the trial as created, until the first look or write.
+        created: the trial as it was created; None of one that somebody else has made.
         gathered: what is still to be written.
         written: what the server has seen, but perhaps not its disk; and all system attributes.
+        written_at: when that was, by the monotonic clock.
     """
 
     study_id: int
-    fresh: FrozenTrial | None
+    created: FrozenTrial | None
     gathered: Changes = field(default_factory=Changes)
     written: Changes = field(default_factory=Changes)
+    written_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,26 +116,43 @@ class PoolStorage(OptunaWriting):
 
     # --- trials of slots begin
 
-    def create_in_slot(self, claim: Claim, template: FrozenTrial) -> int:
-        """Create the running trial of a slot and attach it. Raises LeaseLostError where the slot has passed on."""
+    def create_in_slot(self, claim: Claim, template: FrozenTrial, *, yields: bool = False) -> int | None:
+        """Create the running trial of a slot and attach it.
+
+        Args:
+            claim: the slot.
+            template: what the trial has from the start.
+            yields: create none where one waits that somebody has enqueued through Optuna.
+
+        Returns:
+            Its id, or None where it yielded.
+
+        Raises:
+            LeaseLostError: the slot has passed on.
+        """
         study_id = claim.study_id
-        creation = self._creation(sql.CREATE_IN_SLOT, template, claim.key)
         with self._lock:
-            self._known_study(study_id)
-            _, rows, news = run_together(self.engine, [*creation, (sql.NEWS, self._since(study_id, ALL_STATES))])
-            self._history(study_id).absorb(row._asdict() for row in news)
+            history = self._history(study_id)
+            if history.last_seen < 0:
+                self._look(study_id, ALL_STATES)  # all that was there is read once, and nobody waits for it
+            look = self._since(study_id, ALL_STATES)
+            (lock, (statement, arguments)) = self._creation(sql.CREATE_IN_SLOT, template, claim.key)
+            create = (statement, arguments | look | {"yields": yields})
+            _, rows, news = run_together(self.engine, [lock, create], [(sql.NEWS, look)])
+            history.absorb(row._asdict() for row in news)
             self._fresh.discard(study_id)
+            if not rows and yields and any(own.state == TrialState.WAITING for own in history.running):
+                return None
             # Asked again after a lost answer, it has made none: the trial is there.
-            created = rows or list(run(self.engine, sql.ATTACHED, **claim.key))
-            if not created:
+            rows = rows or list(run(self.engine, sql.ATTACHED, **claim.key))
+            if not rows:
                 raise LeaseLostError(f"slot {claim.slot}, attempt {claim.attempt}: the lease has passed on")
-            trial_id = int(created[0].trial_id)
-            fresh = copy.deepcopy(template)
-            fresh.number, fresh._trial_id = created[0].number, trial_id
-            fresh.datetime_start = time_of(created[0].datetime_start)
-            self._own[trial_id] = OwnTrial(study_id, fresh, written=Changes(system_attrs=dict(fresh.system_attrs)))
-            self._sampling[study_id] = trial_id
-        return trial_id
+            created = copy.deepcopy(template)
+            created.number, created._trial_id = rows[0].number, int(rows[0].trial_id)
+            created.datetime_start = time_of(rows[0].datetime_start)
+            own = OwnTrial(study_id, created, written=Changes(system_attrs=dict(created.system_attrs)))
+            self._own[created._trial_id], self._sampling[study_id] = own, created._trial_id
+        return created._trial_id
 
     def begin_in_slot(self, claim: Claim, queued: FrozenTrial, note: Mapping[str, Any]) -> bool:
         """Take a waiting trial for a slot; return whether it was still there to be taken."""
@@ -152,7 +179,7 @@ class PoolStorage(OptunaWriting):
         self._check(own.study_id, {param_name: distribution})
         self._gather(trial_id, Changes(params={param_name: (param_value_internal, distribution)}))
         if trial_id not in self._sampling.values():
-            self._flush(trial_id)
+            self.flush(trial_id)
         return None
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -164,23 +191,30 @@ class PoolStorage(OptunaWriting):
 
     def _gather(self, trial_id: int, changes: Changes) -> None:
         with self._lock:
-            own = self._own[trial_id]
-            own.fresh = None
-            own.gathered.add(changes)
+            self._own[trial_id].gathered.add(changes)
 
-    def _flush(self, trial_id: int) -> None:
+    def flush(self, trial_id: int) -> None:
+        """Write what is gathered for a trial of this process's own, if anything is."""
         if (own := self._own.get(trial_id)) is not None and own.gathered:
             self._write(trial_id, Changes())
 
+    def _may_wait(self, own: OwnTrial) -> bool:
+        """Whether a report may wait for the next: nobody decides by it, and people see the last one soon enough."""
+        pause = SHORT_REPORT_SECONDS if is_short(self.engine) else REPORT_SECONDS
+        return own.study_id not in self._asked and time.monotonic() - own.written_at < pause
+
     def _write(self, trial_id: int, changes: Changes) -> None:
+        is_report = bool(changes.reports)
         with self._lock:
             if (own := self._own.get(trial_id)) is None:
                 return super()._write(trial_id, changes)
-            own.fresh = None
             if self._sampling.get(own.study_id) == trial_id:
                 del self._sampling[own.study_id]
             own.gathered.add(changes)
+            if is_report and self._may_wait(own):
+                return None
             changes, own.gathered = own.gathered, Changes()
+            own.written_at = time.monotonic()
             own.written.add(changes)
             arguments = {"trial_id": trial_id, "is_lazy": True, **changes.arguments()}
             if changes.reports and own.study_id in self._asked:
@@ -202,13 +236,16 @@ class PoolStorage(OptunaWriting):
     # --- they are read
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a trial as it is now. Raises KeyError where there is none."""
+        """Return a trial as it is now; this process's own without asking. Raises KeyError where there is none."""
         with self._lock:
-            if (own := self._own.get(trial_id)) is not None and own.fresh is not None:
-                fresh, own.fresh = own.fresh, None
-                return fresh
+            own = self._own.get(trial_id)
+            if own is not None and own.created is not None:
+                trial = copy.deepcopy(own.created)
+                own.written.apply(trial)
+                own.gathered.apply(trial)
+                return trial
             with contextlib.suppress(UpdateFinishedTrialError):  # it was taken from us; reading is no fault
-                self._flush(trial_id)
+                self.flush(trial_id)
         return super().get_trial(trial_id)
 
     def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:

@@ -75,10 +75,6 @@ def begin_trial(
             for key, own in before.system_attrs.items()
             if key.startswith("completed_rung_") and own in reports.values()
         }
-    elif not fixed:
-        for queued in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
-            if storage.begin_in_slot(claim, queued, note):  # somebody enqueued it through Optuna
-                return optuna.Trial(study, queued._trial_id)
     # Straight to RUNNING: a WAITING trial in between could be taken by any other worker.
     template = create_trial(
         state=TrialState.RUNNING,
@@ -87,7 +83,14 @@ def begin_trial(
         intermediate_values=reports,
     )
     template.datetime_start = None  # the server's clock says when
-    return optuna.Trial(study, storage.create_in_slot(claim, template))
+    trial_id = storage.create_in_slot(claim, template, yields=claim.retry_of is None and not fixed)
+    if trial_id is None:  # somebody has enqueued others through Optuna
+        for queued in storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
+            if storage.begin_in_slot(claim, queued, note):
+                return optuna.Trial(study, queued._trial_id)
+        trial_id = storage.create_in_slot(claim, template)
+    assert trial_id is not None
+    return optuna.Trial(study, trial_id)
 
 
 def end_trial(

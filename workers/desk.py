@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,8 @@ from workers.validation_hook import Ending
 
 log = logging.getLogger("castpool.worker")
 
+# Leases last a minute, so nobody waits much longer for the slots of the dead than if each claim looked for them.
+REAP_SECONDS = 10.0
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
 
 
@@ -54,6 +57,7 @@ class Desk:
         self.job = load_job(store, stored, extras)
         self.artifacts = open_artifacts(store.engine, self.job.spec.artifacts)
         self.host, self.pid = socket.gethostname(), os.getpid()
+        self._reaped_at = -math.inf
 
     def __enter__(self) -> Desk:
         self.worker_id = roster.join(self.store.engine, self.stored.study_id, self.host, self.pid)
@@ -72,8 +76,15 @@ class Desk:
         roster.beat(self.store.engine, self.worker_id)
 
     def claim(self) -> Claim | None:
-        """Take the study's next open slot, after those of the dead have been opened."""
-        reaper.reap(self.store.engine, self.stored.study_id)
+        """Take the study's next open slot; now and then, and where there is none, open those of the dead first."""
+        engine, study_id = self.store.engine, self.stored.study_id
+        if time.monotonic() - self._reaped_at < REAP_SECONDS and (claim := self._next()) is not None:
+            return claim
+        reaper.reap(engine, study_id)
+        self._reaped_at = time.monotonic()
+        return self._next()
+
+    def _next(self) -> Claim | None:
         return slots.claim(self.store.engine, self.stored.study_id, self.worker_id)
 
     def begin(self, claim: Claim, params: Mapping[str, Any] | None = None) -> optuna.Trial:

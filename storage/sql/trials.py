@@ -87,6 +87,15 @@ _PARTS = {
      WHERE (had.intermediate_value, had.intermediate_value_type)
            IS DISTINCT FROM (EXCLUDED.intermediate_value, EXCLUDED.intermediate_value_type))
 """,
+    # Mostly it is one report and nothing else.
+    "report": """
+, the_report AS (
+    INSERT INTO trial_intermediate_values AS had (trial_id, step, intermediate_value, intermediate_value_type)
+    SELECT trial.trial_id, %(step)s, %(report)s, cast(%(report_type)s AS trialintermediatevaluetype) FROM trial
+    ON CONFLICT (trial_id, step) DO UPDATE
+       SET intermediate_value = EXCLUDED.intermediate_value,
+           intermediate_value_type = EXCLUDED.intermediate_value_type)
+""",
     "values": """
 , the_values AS (
     INSERT INTO trial_values (trial_id, objective, value, value_type)
@@ -182,12 +191,15 @@ WITH trial AS ({_NEW.format(trial_id=_NEW_ID, source="FROM studies WHERE study_i
 """
 
 # For a slot, to which the trial is attached in the same statement. Asked again after a lost answer, it finds the
-# trial there already and makes none.
+# trial there already and makes none; one that `yields` makes none either where somebody has enqueued another since.
 CREATE_IN_SLOT = f"""
 WITH held AS (
     UPDATE castpool_slots s SET trial_id = {_NEW_ID}
      WHERE {HELD} AND ended_at IS NULL
        AND NOT EXISTS (SELECT FROM trials t WHERE t.trial_id = s.trial_id AND t.state = 'RUNNING')
+       AND NOT (%(yields)s AND EXISTS (
+               SELECT FROM trials w WHERE w.study_id = %(study_id)s AND w.state = 'WAITING'
+                  AND (w.trial_id > %(last_seen)s OR w.trial_id = ANY(%(unfinished)s))))
     RETURNING s.trial_id)
 , trial AS ({_NEW.format(trial_id="held.trial_id", source="FROM held")})
 {_CREATED}

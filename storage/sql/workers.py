@@ -21,3 +21,11 @@ SELECT DISTINCT ON (w.worker_id) w.worker_id, w.host, w.pid, w.joined_at,
    AND (s.slot IS NOT NULL OR w.last_beat > now() - make_interval(secs => %(lease_seconds)s))
  ORDER BY w.worker_id, s.slot DESC
 """
+
+# The connections that are needed, over those that there are: one for each worker, and those of everybody else.
+SHARE = """
+SELECT ((SELECT count(*) FROM castpool_workers WHERE left_at IS NULL AND last_beat > now() - interval '2 minutes')
+      + (SELECT count(*) FROM pg_stat_activity
+          WHERE backend_type = 'client backend' AND application_name NOT LIKE 'castpool worker%'))::float
+       / (current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int)
+"""

@@ -4,7 +4,8 @@
 
 First what a trial of 8 parameters and 10 reports costs under TPE: SQL statements that arrive at the server (BEGIN and
 COMMIT among them), and milliseconds in the storage, of which the sampler's own are no part. Then the share of their
-time that workers spend in trials which only sleep: 4 s with 10 reports; and 200 workers with trials of 20 s.
+time that workers spend in trials which only sleep: 4 s with 10 reports; and 200 workers with trials of 20 s. Trials
+of one length start and end at the same instant throughout; those of many lengths are what trainings are.
 """
 
 from __future__ import annotations
@@ -118,10 +119,11 @@ def cost_table(server: URL, log: Path, sizes: list[int], trials: int, repeats: i
 
 def pool_table(server: URL, workers: list[int], *, with_many: bool) -> Table:
     """Measure the share of time in trials."""
-    table = Table("workers", "trial", "sampler", "castpool", "dead", "RDBStorage", "dead")
-    loads = [Load(own, 4, 4.0, sampler) for own in workers for sampler in ("random", "tpe")]
+    table = Table("workers", "trial", "lengths", "sampler", "castpool", "dead", "RDBStorage", "dead")
+    samplers, spreads = ("random", "tpe"), (0.0, 0.5)
+    loads = [Load(own, 4, 4.0, sampler, spread) for own in workers for sampler in samplers for spread in spreads]
     if with_many:
-        loads.append(Load(200, 3, 20.0, "random"))
+        loads += [Load(200, 3, 20.0, "random", spread) for spread in spreads]
     for own in loads:
         cells = []
         for worker, is_ours in ((castpool_worker, True), (rdb_worker, False)):
@@ -129,7 +131,8 @@ def pool_table(server: URL, workers: list[int], *, with_many: bool) -> Table:
                 outcome = measure(shown(url), own, worker, is_ours=is_ours)
             cells += [f"{outcome.share:.3f}", str(outcome.dead)]
             print(f"{own} {worker.__name__}: {outcome}", file=sys.stderr)
-        table.add_row(str(own.workers), f"{own.trial_seconds:g} s", own.sampler, *cells)
+        lengths = f"± {own.spread:.0%}" if own.spread else "all the same"
+        table.add_row(str(own.workers), f"{own.trial_seconds:g} s", lengths, own.sampler, *cells)
     return table
 
 

@@ -24,12 +24,21 @@ FORK = multiprocessing.get_context("fork")  # of one process that has imported e
 
 @dataclass(frozen=True)
 class Load:
-    """So many workers, each so many trials of so many seconds, and how their parameters are chosen."""
+    """So many workers, each so many trials of so many seconds, and how their parameters are chosen.
+
+    Trials of one length start and end all at once, as long as the pool lives; where ``spread`` is 0.5, they take from
+    half to one and a half as long, as trainings do.
+    """
 
     workers: int
     trials_a_worker: int
     trial_seconds: float
     sampler: str
+    spread: float = 0.0
+
+    def seconds(self, seed: int, number: int) -> float:
+        """Return how long a trial sleeps."""
+        return self.trial_seconds * (1 + random.Random(f"{seed} {number}").uniform(-self.spread, self.spread))
 
 
 @dataclass(frozen=True)
@@ -42,16 +51,23 @@ class Outcome:
 
 
 class Gate:
-    """Where workers wait for each other before the clock starts, and write down how long they slept."""
+    """Where workers wait for each other before their clocks start, and write down how long they slept and worked."""
 
     def __init__(self) -> None:
-        self._there, self._slept, self._open = FORK.Value("i", 0), FORK.Value("d", 0.0), FORK.Event()
+        self._there, self._open = FORK.Value("i", 0), FORK.Event()
+        self._slept, self._worked = FORK.Value("d", 0.0), FORK.Value("d", 0.0)
 
     def pass_through(self) -> None:
         """Wait until all are there."""
         with self._there.get_lock():
             self._there.value += 1
         self._open.wait(300)
+        self._passed_at = time.monotonic()
+
+    def leave(self) -> None:
+        """Stop this worker's clock: it found nothing more to do."""
+        with self._worked.get_lock():
+            self._worked.value += time.monotonic() - self._passed_at
 
     def add(self, seconds: float) -> None:
         """Write down that a trial slept for so long."""
@@ -62,6 +78,11 @@ class Gate:
     def slept(self) -> float:
         """The seconds that all have slept."""
         return float(self._slept.value)
+
+    @property
+    def share(self) -> float:
+        """The part of all workers' time that they slept."""
+        return float(self._slept.value / self._worked.value)
 
     def open(self, processes: Sequence[Any]) -> None:
         """Let all pass once each is there or dead."""
@@ -88,15 +109,17 @@ def sleep_through(trial: optuna.Trial, seconds: float, chance: random.Random) ->
 
 def castpool_worker(url: str, load: Load, seed: int, gate: Gate) -> None:
     """Fill slots, as castpool's workers do."""
-    with open_store(url, patience_seconds=60) as store:
+    with open_store(url, application_name=f"castpool worker {seed}", patience_seconds=60) as store:
         study = optuna.load_study(study_name="load", storage=store.trials, sampler=sampler(load.sampler, seed))
         worker = roster.join(store.engine, study._study_id, "here", os.getpid())
         gate.pass_through()
         while (claim := slots.claim(store.engine, study._study_id, worker)) is not None:
             trial = begin_trial(study, claim, {"worker": worker})
-            value = sleep_through(trial, load.trial_seconds, random.Random(claim.slot))
+            seconds = load.seconds(seed, claim.slot)
+            value = sleep_through(trial, seconds, random.Random(claim.slot))
             end_trial(study, trial, claim, TrialState.COMPLETE, value, outcome="complete", user_attrs={"seconds": 1.0})
-            gate.add(load.trial_seconds)
+            gate.add(seconds)
+        gate.leave()
 
 
 def rdb_worker(url: str, load: Load, seed: int, gate: Gate) -> None:
@@ -106,9 +129,10 @@ def rdb_worker(url: str, load: Load, seed: int, gate: Gate) -> None:
     gate.pass_through()
     for number in range(load.trials_a_worker):
         trial = study.ask()
-        value = sleep_through(trial, load.trial_seconds, random.Random(number))
+        value = sleep_through(trial, load.seconds(seed, number), random.Random(number))
         study.tell(trial, value)
-        gate.add(load.trial_seconds)
+        gate.add(load.seconds(seed, number))
+    gate.leave()
 
 
 def measure(url: str, load: Load, worker: Callable[..., None], *, is_ours: bool) -> Outcome:
@@ -124,9 +148,7 @@ def measure(url: str, load: Load, worker: Callable[..., None], *, is_ours: bool)
     for process in processes:
         process.start()
     gate.open(processes)
-    started = time.monotonic()
     for process in processes:
         process.join()
-    share = gate.slept / (load.workers * (time.monotonic() - started))
     dead = sum(process.exitcode != 0 for process in processes)
-    return Outcome(share, dead, round(gate.slept / load.trial_seconds))
+    return Outcome(gate.share, dead, round(gate.slept / load.trial_seconds))

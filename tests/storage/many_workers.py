@@ -25,7 +25,7 @@ N_REPORTS = 5
 def work(url: str, seed: int) -> None:
     """Fill slots until all have ended."""
     chance = random.Random(seed)
-    with open_store(url, application_name=f"worker {seed}", patience_seconds=60) as store:
+    with open_store(url, application_name=f"castpool worker {seed}", patience_seconds=60) as store:
         stored = open_study(store, "air")
         worker = roster.join(store.engine, stored.study_id, "host", os.getpid())
         sampler = optuna.samplers.RandomSampler(seed)

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-import storage.engine
+import storage.thrift
 from storage.engine import connect, is_passing, patiently, run, run_together
 from storage.errors import StorageUnreachableError, StorageURLError
 from storage.url import parse
@@ -167,7 +167,7 @@ def test_a_connection_is_kept_while_the_server_has_many(database: str) -> None:
 
 
 def test_and_given_back_after_each_use_while_it_has_few(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage.engine, "SHORT_SHARE", 0.0)
+    monkeypatch.setattr(storage.thrift, "SHORT_SHARE", 0.0)
     with watcher(database) as watch:
         opened = connect(parse(database), "short")
         for number in range(3):

@@ -12,6 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy import event
 
+import storage.optuna_trials
 from sampler_policies.bounded_pruners import BoundedHyperbandPruner, BoundedMedianPruner
 from storage import reaper
 from storage.errors import LeaseLostError
@@ -23,6 +24,11 @@ from storage.trials import begin_trial, end_trial, note
 from tests.storage.helpers import claimed, execute, expire, frozen, load, make_study, slot_row, started
 
 NAMES = [f"x{own}" for own in range(8)]
+
+
+@pytest.fixture(autouse=True)
+def reports_go_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.optuna_trials, "REPORT_SECONDS", 0.0)
 
 
 @contextmanager
@@ -57,9 +63,9 @@ def fill(store: Store, study: optuna.Study, claim: Claim, value: float = 0.5) ->
 @pytest.mark.parametrize(
     ("pruner", "most"),
     [
-        (optuna.pruners.NopPruner(), 14),
-        (BoundedMedianPruner(n_startup_trials=1), 14),
-        (BoundedHyperbandPruner(min_resource=1, max_resource=10, reduction_factor=3), 17),
+        (optuna.pruners.NopPruner(), 12),
+        (BoundedMedianPruner(n_startup_trials=1), 12),
+        (BoundedHyperbandPruner(min_resource=1, max_resource=10, reduction_factor=3), 15),
     ],
 )
 def test_a_trial_takes_few_statements(store: Store, pruner: optuna.pruners.BasePruner, most: int) -> None:
@@ -132,8 +138,9 @@ def test_a_sampler_sees_the_study_as_it_was_when_its_trial_was_created(store: St
 
 
 def test_a_trial_taken_from_the_queue_is_gathered_too(store: Store) -> None:
-    stored = make_study(store, trials=2, first_params={})
+    stored = make_study(store, trials=3)
     study = load(store)
+    begin_trial(study, claimed(store, stored), {"worker": 1})
     study.enqueue_trial({"x1": 0.25})
     trial = begin_trial(study, claimed(store, stored), {"worker": 1})
 
@@ -144,6 +151,35 @@ def test_a_trial_taken_from_the_queue_is_gathered_too(store: Store) -> None:
 
     assert len([own for own in sent if "INSERT" in own]) == 1
     assert frozen(store, trial).params == trial.params
+
+
+def test_reports_that_nobody_decides_by_wait_for_each_other(
+    store: Store, stored: StoredStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.optuna_trials, "REPORT_SECONDS", 3600.0)
+    claim, trial = started(store, stored)
+    trial.report(0.25, 2)
+    trial.report(0.125, 3)
+    assert frozen(store, trial).last_step == 1
+    store.trials.flush(trial._trial_id)
+    assert frozen(store, trial).last_step == 3
+
+    trial.report(0.1, 4)
+    end_trial(load(store), trial, claim, TrialState.PRUNED, None, outcome="pruned", user_attrs={})
+    assert frozen(store, trial).intermediate_values == {1: 0.5, 2: 0.25, 3: 0.125, 4: 0.1}
+
+
+def test_those_that_a_pruner_decides_by_do_not(
+    store: Store, stored: StoredStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.optuna_trials, "REPORT_SECONDS", 3600.0)
+    study = load(store)
+    study.pruner = BoundedMedianPruner(n_startup_trials=1)
+    trial = begin_trial(study, claimed(store, stored), {})
+    for step in range(3):
+        trial.report(0.5, step)
+        trial.should_prune()
+        assert frozen(store, trial).last_step == step
 
 
 def test_the_end_says_all_again(store: Store, stored: StoredStudy) -> None:
@@ -230,13 +266,12 @@ def test_whoever_has_lost_slot_or_trial_changes_neither(
     store: Store, stored: StoredStudy, interfere: Callable[[Store, Claim, optuna.Trial], None]
 ) -> None:
     claim, trial = started(store, stored)
-    storage = store.trials
     interfere(store, claim, trial)
     before = (slot_row(store, claim), frozen(store, trial))
 
     with pytest.raises((LeaseLostError, UpdateFinishedTrialError, ValueError)):
         end_trial(load(store), trial, claim, TrialState.COMPLETE, 0.5, outcome="complete", user_attrs={"seconds": 1.0})
     with pytest.raises(UpdateFinishedTrialError):
-        storage.set_trial_intermediate_value(trial._trial_id, 5, 0.1)
+        store.trials.set_trial_intermediate_value(trial._trial_id, 5, 0.1)
 
     assert (slot_row(store, claim), frozen(store, trial)) == before
