@@ -51,6 +51,16 @@ class PostgresArtifactStore:
             raise ArtifactNotFound(f"no artifact {artifact_id!r} in the storage")
 
 
+def checkpoint_name(study_id: int, slot: int, attempt: int, step: int) -> str:
+    """Return the name of a checkpoint, by which `sweep` finds those that nobody needs."""
+    return f"checkpoint-{study_id}-{slot}-{attempt}-{step}"
+
+
+def sweep(engine: Engine, study_id: int, grace_seconds: float) -> None:
+    """Delete checkpoints in the database that were left by workers killed before they could be used or deleted."""
+    run(engine, sql.SWEEP, study_id=study_id, grace_seconds=grace_seconds)
+
+
 def open_artifacts(engine: Engine, url: str | None = None) -> ArtifactStore:
     """Return the store at a URL: ``file:///folder``, ``s3://bucket``, ``gs://bucket``; without one, the database.
 

@@ -16,6 +16,7 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.engine import URL
 
+from storage import slots
 from storage.engine import engine_options
 from storage.errors import SchemaVersionError
 from storage.optuna_trials import PoolStorage, SlotEnd
@@ -112,6 +113,21 @@ def end_trial(
     """
     pool_storage(study).end_with_slot(trial._trial_id, SlotEnd(claim, **end))
     _tell_with_warning(study, trial, value, state)  # `tell` without reading the ended trial once more
+
+
+def keep_checkpoint(study: optuna.Study, trial: optuna.Trial, claim: Claim, checkpoint: str, step: int) -> str | None:
+    """Let the next attempt go on from an artifact, and with it from all that this one has reported until then.
+
+    Returns:
+        The artifact that it replaces.
+
+    Raises:
+        LeaseLostError: the slot is somebody else's now.
+        UpdateFinishedTrialError: somebody has ended the trial.
+    """
+    storage = pool_storage(study)
+    storage.flush(trial._trial_id)  # the checkpoint waits for the disk, and what was written before it goes along
+    return slots.keep_checkpoint(storage.engine, claim, checkpoint, step)
 
 
 def note(study: optuna.Study, trial: optuna.Trial, user_attrs: Mapping[str, Any]) -> None:

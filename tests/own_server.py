@@ -35,6 +35,11 @@ class OwnServer:
         self._command = [*self._server.command(), "-c", f"max_connections={max_connections}"]
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start it, and wait until it accepts connections."""
         (self._server.pgdata / "postmaster.pid").unlink(missing_ok=True)

@@ -6,13 +6,15 @@ import contextlib
 import io
 import logging
 
+import optuna
 from optuna.artifacts._protocol import ArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.exceptions import UpdateFinishedTrialError
 
-from storage import slots
+from storage.artifacts import checkpoint_name
 from storage.errors import LeaseLostError
 from storage.slots import Claim
-from storage.store import Store
+from storage.trials import keep_checkpoint
 
 log = logging.getLogger("castpool.worker")
 
@@ -21,13 +23,15 @@ class Checkpoints:
     """Keeps the latest state of an attempt's training for whoever goes on with it.
 
     Args:
-        store: where the slot is.
-        artifacts: where the bytes are kept.
+        study: the study.
+        trial: the attempt.
         claim: the slot that this process holds; it says where to go on.
+        artifacts: where the bytes are kept.
     """
 
-    def __init__(self, store: Store, artifacts: ArtifactStore, claim: Claim) -> None:
-        self._store = store
+    def __init__(self, study: optuna.Study, trial: optuna.Trial, claim: Claim, artifacts: ArtifactStore) -> None:
+        self._study = study
+        self._trial = trial
         self._artifacts = artifacts
         self._claim = claim
         self._latest = claim.checkpoint
@@ -46,11 +50,11 @@ class Checkpoints:
     def save(self, state: bytes, step: int) -> None:
         """Keep a state in place of the one before. Where the lease is lost nothing is kept; the hook will notice."""
         claim = self._claim
-        name = f"checkpoint-{claim.study_id}-{claim.slot}-{claim.attempt}-{step}"
+        name = checkpoint_name(claim.study_id, claim.slot, claim.attempt, step)
         self._artifacts.write(name, io.BytesIO(state))
         try:
-            replaced = slots.keep_checkpoint(self._store.engine, claim, name, step)
-        except LeaseLostError:
+            replaced = keep_checkpoint(self._study, self._trial, claim, name, step)
+        except (LeaseLostError, UpdateFinishedTrialError):
             self._remove(name)
             return
         self._latest = name

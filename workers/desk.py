@@ -19,8 +19,7 @@ from sampler_policies.errors import InputError
 from sampler_policies.plan import Plan
 from sampler_policies.pruners import build_pruner
 from sampler_policies.sampler_builder import build_sampler, sampler_name
-from storage import datasets, reaper, roster, slots
-from storage.artifacts import open_artifacts
+from storage import artifacts, datasets, reaper, roster, slots
 from storage.errors import LeaseLostError
 from storage.slots import Claim, SlotCounts
 from storage.store import Store
@@ -55,7 +54,7 @@ class Desk:
         self.stored = stored
         self.stop = stop
         self.job = load_job(store, stored, extras)
-        self.artifacts = open_artifacts(store.engine, self.job.spec.artifacts)
+        self.artifacts = artifacts.open_artifacts(store.engine, self.job.spec.artifacts)
         self.host, self.pid = socket.gethostname(), os.getpid()
         self._reaped_at = -math.inf
 
@@ -81,6 +80,7 @@ class Desk:
         if time.monotonic() - self._reaped_at < REAP_SECONDS and (claim := self._next()) is not None:
             return claim
         reaper.reap(engine, study_id)
+        artifacts.sweep(engine, study_id, slots.LEASE_SECONDS)
         self._reaped_at = time.monotonic()
         return self._next()
 
@@ -105,7 +105,7 @@ class Desk:
         try:
             trial = self.begin(claim)
             note(self.study, trial, {"sampler": sampled_by(self.study, trial, claim)})
-            checkpoints = Checkpoints(self.store, self.artifacts, claim)
+            checkpoints = Checkpoints(self.study, trial, claim, self.artifacts)
             with Heartbeat(self.store, claim) as heartbeat:
                 trained = self._train(trial, claim, heartbeat, checkpoints)
                 if trained.ending.failure == OUT_OF_MEMORY:

@@ -72,14 +72,14 @@ def failure_of(error: BaseException) -> str:
     return UNKNOWN
 
 
-def judge(error: BaseException, earlier: Mapping[str, int]) -> Verdict:
+def judge(failure: str, reason: str, earlier: Mapping[str, int]) -> Verdict:
     """Return what happens to the slot.
 
     Args:
-        error: what the training raised.
+        failure: the class of the failure.
+        reason: the error, for people.
         earlier: how many attempts at the slot have failed before, by class.
     """
-    failure, reason = failure_of(error), in_one_line(error)
     failed = earlier.get(failure, 0)
     is_retried = failed < RETRIES.get(failure, 0)
     pause = float(2**failed) if is_retried and failure == TRANSIENT else 0.0

@@ -27,7 +27,7 @@ from sampler_policies.plan import Plan
 from workers.checkpointing import Checkpointing, TrainingLeft
 from workers.checkpoints import Checkpoints
 from workers.extras import Extras
-from workers.failures import DIVERGED, OUT_OF_MEMORY, halved, judge
+from workers.failures import DIVERGED, OUT_OF_MEMORY, failure_of, halved, in_one_line, judge
 from workers.losses import build_loss
 from workers.series import Series
 from workers.spec import StudySpec
@@ -92,6 +92,12 @@ def configure(job: Job, trial: optuna.Trial) -> dict[str, Any]:
     return job.plan.space.suggest(trial)
 
 
+def for_want_of_memory(job: Job, config: Mapping[str, Any], failures: Mapping[str, int]) -> dict[str, int]:
+    """Return the batch sizes of an attempt after others have run out of memory: halved as often."""
+    times = failures.get(OUT_OF_MEMORY, 0)
+    return halved(config, job.model.defaults, times) if times else {}
+
+
 def record_config(trial: optuna.Trial, config: Mapping[str, Any]) -> None:
     """Write a configuration down before it trains, and with it the parameters: a retry repeats them."""
     trial.set_user_attr("config", json.loads(json.dumps(dict(config), default=repr)))
@@ -153,7 +159,7 @@ def train(
             halved as often.
     """
     config = configure(job, trial)
-    changed = halved(config, job.model.defaults, failures[OUT_OF_MEMORY]) if OUT_OF_MEMORY in failures else {}
+    changed = for_want_of_memory(job, config, failures)
     config |= changed
     record_config(trial, config)
     max_steps = int(config.get("max_steps", job.plan.max_steps))
@@ -214,9 +220,14 @@ def free_memory() -> None:
 def ended_by(error: Exception, failures: Mapping[str, int]) -> Ending:
     """Return how an attempt ended that raised an error, after so many failures of each class."""
     log.warning("an attempt failed", exc_info=True)
-    verdict = judge(error, failures)
-    if verdict.failure == DIVERGED:
-        return Ending("diverged", verdict.reason)
+    return ended_as(failure_of(error), in_one_line(error), failures)
+
+
+def ended_as(failure: str, reason: str, failures: Mapping[str, int]) -> Ending:
+    """Return how an attempt ended by a failure of a class, after so many failures of each."""
+    if failure == DIVERGED:
+        return Ending("diverged", reason)
+    verdict = judge(failure, reason, failures)
     outcome = "retried" if verdict.is_retried else "failed"
     return Ending(outcome, verdict.reason, verdict.failure, verdict.starts_anew, verdict.pause_seconds)
 

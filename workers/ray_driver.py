@@ -29,6 +29,7 @@ from storage.store import Store
 from storage.studies import StoredStudy
 from workers.desk import Desk
 from workers.extras import Extras
+from workers.failures import failure_of, in_one_line
 from workers.objective import Job, model_arguments
 from workers.pool import cores, local_workers
 from workers.ray_search import METRIC, StudySearch
@@ -61,18 +62,18 @@ class StudyAuto(BaseAuto):  # type: ignore[misc]  # neuralforecast ships no type
             watched = {**config_step, "callbacks": [ValidationWindows(self.val_step_size)]}
             super()._train_tune(watched, *arguments, **named)
         except Exception as error:
-            tune.report({METRIC: math.inf, "reason": f"{type(error).__name__}: {str(error).strip()[:500]}"})
+            tune.report({METRIC: math.inf, "reason": in_one_line(error), "failure": failure_of(error)})
 
 
 class StopWhenAsked(tune.Stopper):
-    """Ends a run when somebody asks this process to."""
+    """Ends a run when somebody asks this process to, or a budget is spent."""
 
-    def __init__(self, stop: StopRequest | None = None) -> None:
-        self._stop = stop
+    def __init__(self, search: StudySearch | None = None) -> None:
+        self._search = search
 
     def __getstate__(self) -> dict[str, Any]:
         """Return no request: Ray's processes are stopped by this one."""
-        return {"_stop": None}
+        return {"_search": None}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Return whether to stop this trial."""
@@ -80,7 +81,7 @@ class StopWhenAsked(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Return whether to stop all trials."""
-        return self._stop is not None and self._stop.is_set
+        return self._search is not None and self._search.must_stop
 
 
 class RayDriver:
@@ -126,7 +127,7 @@ class RayDriver:
         inner = build_searcher(decision, job.plan.space, job.spec.seed)
         search = StudySearch(self.desk, self.stop, self.at_once, inner, kept_state(self.desk.stored))
         scheduler = sparing(build_scheduler(job.plan.decision("scheduler"), job.plan.space), search)
-        run_config = tune.RunConfig(storage_path=folder, verbose=QUIET, stop=StopWhenAsked(self.stop))
+        run_config = tune.RunConfig(storage_path=folder, verbose=QUIET, stop=StopWhenAsked(search))
         options = RayOptions(
             run_config=run_config, scheduler=scheduler, cpus=max(1, cores() // self.at_once), gpus=min(1, self.gpus)
         )

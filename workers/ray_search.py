@@ -23,7 +23,8 @@ from storage.slots import Claim
 from storage.trials import note
 from workers.desk import Desk, sampled_by
 from workers.heartbeat import Heartbeat
-from workers.objective import Trained, record_config
+from workers.failures import UNKNOWN
+from workers.objective import Trained, ended_as, for_want_of_memory, record_config
 from workers.signals import StopRequest
 from workers.validation_hook import Ending
 
@@ -39,6 +40,7 @@ class Running:
     claim: Claim
     trial: Trial
     config: dict[str, Any]
+    changed: dict[str, int]
     heartbeat: Heartbeat
     started: float
     curve: dict[int, float] = field(default_factory=dict)
@@ -84,6 +86,11 @@ class StudySearch(Searcher):
         """Accept Ray's search space, which is the study's own."""
         return True
 
+    @property
+    def must_stop(self) -> bool:
+        """Whether all trials are to end early: somebody asked for it, or another budget of the study is spent."""
+        return self.stop.is_set or any(own.heartbeat.over is not None for own in list(self.running.values()))
+
     def is_default(self, trial_id: str) -> bool:
         """Whether a Ray trial trains the model's defaults, which nobody stops early."""
         return trial_id in self.running and self.running[trial_id].claim.slot == 0
@@ -106,6 +113,8 @@ class StudySearch(Searcher):
         try:
             trial = self.desk.begin(claim, params)
             config = space.suggest(trial)
+            changed = for_want_of_memory(self.desk.job, config, claim.failures)
+            config |= changed
             by = type(self.inner).__name__ if params is not None else sampled_by(self.desk.study, trial, claim)
             note(self.desk.study, trial, {"sampler": by})
             record_config(trial, config)
@@ -114,7 +123,7 @@ class StudySearch(Searcher):
             return None
         heartbeat = Heartbeat(self.desk.store, claim)
         heartbeat.__enter__()
-        self.running[trial_id] = Running(claim, trial, config, heartbeat, time.monotonic())
+        self.running[trial_id] = Running(claim, trial, config, changed, heartbeat, time.monotonic())
         self.heard_at = time.monotonic()
         return config
 
@@ -128,6 +137,7 @@ class StudySearch(Searcher):
         step = int(result["training_iteration"]) * self.desk.job.plan.val_check_steps
         if step not in running.curve and math.isfinite(value):
             running.curve[step] = float(value)
+            running.heartbeat.step = step
             running.trial.report(float(value), step)
             if self.inner is not None:
                 self.inner.on_trial_result(trial_id, result)
@@ -161,7 +171,8 @@ class StudySearch(Searcher):
         best_step = min(running.curve, key=lambda step: running.curve[step], default=0)
         value = running.curve.get(best_step, math.inf)
         seconds = float(result.get("time_total_s") or time.monotonic() - running.started)
-        return Trained(self._ending(running, result, error), value, best_step, seconds)
+        ending, last = self._ending(running, result, error), max(running.curve, default=0)
+        return Trained(ending, value, best_step, seconds, last, running.changed)
 
     def _ending(self, running: Running, result: dict[str, Any], error: bool) -> Ending:
         plan = self.desk.job.plan
@@ -170,7 +181,7 @@ class StudySearch(Searcher):
         if running.heartbeat.is_lost:
             return Ending("lost", "the lease has passed on")
         if (reason := result.get("reason")) is not None:
-            return Ending("diverged" if "is NaN" in reason else "failed", reason)
+            return ended_as(result.get("failure", UNKNOWN), reason, running.claim.failures)
         value = result.get(METRIC)
         if value is not None and not math.isfinite(value):
             return Ending("diverged", f"validation loss was {value} after step {last}")
@@ -178,6 +189,8 @@ class StudySearch(Searcher):
             return Ending("complete")
         if self.stop.is_set:
             return Ending("stopped", "handed back: the worker was asked to stop")
+        if running.heartbeat.over is not None:
+            return Ending("stopped", f"handed back: {running.heartbeat.over}")
         if error or not running.curve:
-            return Ending("failed", "Ray's process for the trial died")
+            return ended_as(UNKNOWN, "Ray's process for the trial died", running.claim.failures)
         return Ending("pruned", f"Ray's scheduler stopped it after step {last}")

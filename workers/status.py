@@ -117,9 +117,10 @@ def as_text(status: Status) -> str:
         )
     if tried := retried(status.view):
         lines.append(f"{len(tried)} attempts were followed by another; the last:")
-    for own in tried[-SHOWN_RETRIES:]:
-        note = own.note or {}
-        lines.append(f"  slot {note.get('slot')}, attempt {note.get('attempt')}, trial {own.number}: {own.reason}")
+    for attempt in tried[-SHOWN_RETRIES:]:
+        note = attempt.note or {}
+        place = f"slot {note.get('slot')}, attempt {note.get('attempt')}, trial {attempt.number}"
+        lines.append(f"  {place}: {attempt.reason}")
     return "\n".join(lines)
 
 

@@ -4,4 +4,12 @@ from __future__ import annotations
 
 DELETE = "DELETE FROM castpool_artifacts WHERE artifact_id = %(artifact_id)s RETURNING part"
 INSERT = "INSERT INTO castpool_artifacts (artifact_id, part, payload) VALUES (%(artifact_id)s, %(part)s, %(payload)s)"
+# Checkpoints that no slot of their study goes on from, but for those that are just being written: their workers were
+# killed between two statements.
+SWEEP = """
+DELETE FROM castpool_artifacts a
+ WHERE a.artifact_id LIKE 'checkpoint-' || %(study_id)s || '-%%'
+   AND a.created_at < now() - make_interval(secs => %(grace_seconds)s)
+   AND NOT EXISTS (SELECT FROM castpool_slots s WHERE s.study_id = %(study_id)s AND s.checkpoint = a.artifact_id)
+"""
 SELECT = "SELECT payload FROM castpool_artifacts WHERE artifact_id = %(artifact_id)s ORDER BY part"

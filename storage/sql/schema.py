@@ -73,6 +73,7 @@ CREATE TABLE IF NOT EXISTS castpool_artifacts (
     artifact_id text NOT NULL,
     part        integer NOT NULL,
     payload     bytea NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (artifact_id, part)
 );
 """

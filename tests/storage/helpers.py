@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 from sqlalchemy import event, text
 from sqlalchemy.engine import Connection, Engine, Row, create_engine
 
@@ -16,7 +17,7 @@ from storage.optuna_trials import PoolStorage
 from storage.slots import Claim
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume
-from storage.trials import begin_trial
+from storage.trials import begin_trial, end_trial
 
 IDENTITY = {"model": "NHITS", "horizon": 12}
 
@@ -28,17 +29,22 @@ def make_study(
     trials: int = 3,
     identity: Mapping[str, Any] = IDENTITY,
     first_params: Mapping[str, Any] | None = None,
+    max_retries: int = 20,
+    seconds: float | None = None,
+    steps: int | None = None,
 ) -> StoredStudy:
     """Create or resume a small study."""
     return create_or_resume(
         store,
         name,
-        spec={**identity, "trials": trials},
+        spec={**identity, "trials": trials, "max_retries": max_retries},
         identity=identity,
         plan={"decisions": [{"field": "sampler", "choice": "tpe"}]},
         dataset=datasets.put(store.engine, b"the data"),
         trials=trials,
         first_params=first_params or {},
+        seconds=seconds,
+        steps=steps,
     )
 
 
@@ -66,6 +72,29 @@ def started(store: Store, stored: StoredStudy, worker: int | None = None) -> tup
     trial.suggest_float("x", 0, 1)
     trial.report(0.5, step=1)
     return claim, trial
+
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
+
+
+def finish(store: Store, claim: Claim, outcome: str | None = "complete", **end: Any) -> None:
+    """End a claimed slot as its worker does, with its trial, which begins where it has not; by default as complete."""
+    study = optuna.load_study(
+        study_name=store.trials.get_study_name_from_id(claim.study_id),
+        storage=store.trials,
+        sampler=optuna.samplers.RandomSampler(),
+    )
+    attached = slot_row(store, claim).trial_id
+    is_begun = attached is not None and attached != claim.retry_of
+    trial = optuna.Trial(study, attached) if is_begun else begin_trial(study, claim, {"worker": claim.worker_id})
+    state = STATES.get(outcome or "", TrialState.FAIL)
+    value = 0.25 if state == TrialState.COMPLETE else None
+    end_trial(study, trial, claim, state, value, outcome=outcome, user_attrs={}, **end)
+
+
+def hand_back(store: Store, claim: Claim, **end: Any) -> None:
+    """Let a claimed slot's attempt fail, and open the slot for the next."""
+    finish(store, claim, None, **end)
 
 
 def frozen(store: Store, trial: optuna.Trial) -> optuna.trial.FrozenTrial:

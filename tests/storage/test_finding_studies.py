@@ -9,12 +9,12 @@ from storage import slots
 from storage.errors import StudyNotFoundError
 from storage.store import Store
 from storage.studies import StoredStudy, list_studies, only_study, open_study
-from tests.storage.helpers import claimed, make_study
+from tests.storage.helpers import claimed, finish, make_study
 
 
 def finish_all(store: Store, stored: StoredStudy) -> None:
     while not slots.count(store.engine, stored.study_id).is_done:
-        slots.finish(store.engine, claimed(store, stored), "complete")
+        finish(store, claimed(store, stored), "complete")
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are(store: Store) -> None:
@@ -63,7 +63,7 @@ class TestTheOnlyStudy:
 def test_the_list_says_how_far_each_is(store: Store) -> None:
     air = make_study(store, "air", trials=3)
     make_study(store, "sea", trials=5)
-    slots.finish(store.engine, claimed(store, air), "pruned")
+    finish(store, claimed(store, air), "pruned")
 
     listed = list_studies(store)
     assert [(own.name, own.slots, own.ended) for own in listed] == [("sea", 5, 0), ("air", 3, 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime
 
@@ -9,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from storage import reaper
+from storage import reaper, slots
 from storage.store import Store
 from storage.studies import StoredStudy
 from tests.storage.helpers import (
@@ -32,10 +33,12 @@ def test_an_expired_lease_fails_its_trial_and_opens_its_slot(store: Store, store
 
     ended = frozen(store, trial)
     assert ended.state == TrialState.FAIL
-    assert ended.user_attrs["reason"] == "lost: the worker stopped beating"
+    reason = ended.user_attrs["reason"]
+    assert re.fullmatch(rf"lost: worker {claim.worker_id} \(host, process 1\) is gone, last heard of \d+ s before; attempt 1", reason)
     assert ended.intermediate_values == {1: 0.5}, "what it reported stays"
     row = slot_row(store, claim)
     assert (row.worker_id, row.lease_until, row.ended_at, row.outcome) == (None, None, None, None)
+    assert (row.failures, row.reason) == ({"lost": 1}, reason)
     assert claimed(store, stored).retry_of == trial._trial_id
 
 
@@ -94,6 +97,21 @@ def test_a_lease_without_a_trial_opens_its_slot(store: Store, stored: StoredStud
     assert reap(store, stored) == [0]
     again = claimed(store, stored)
     assert (again.slot, again.attempt, again.retry_of) == (0, 2, None)
+
+
+def test_a_slot_that_is_lost_too_often_fails_for_good(store: Store) -> None:
+    stored = make_study(store, trials=1, max_retries=2)
+    for attempt in (1, 2, 3):
+        assert not slots.count(store.engine, stored.study_id).is_done
+        claim, _ = started(store, stored)
+        assert claim.attempt == attempt
+        expire(store, claim)
+        assert reap(store, stored) == [0]
+
+    row = slot_row(store, claim)
+    assert (row.outcome, row.failures) == ("failed", {"lost": 3})
+    assert "attempt 3" in row.reason
+    assert slots.count(store.engine, stored.study_id).is_done
 
 
 def test_a_trial_that_a_user_runs_in_the_same_study_is_left_alone(store: Store, stored: StoredStudy) -> None:

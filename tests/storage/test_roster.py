@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from storage import roster, slots
+from storage import roster
 from storage.store import Store
 from storage.studies import StoredStudy
-from tests.storage.helpers import breaking_before_statement, claimed, execute, losing_answer, make_study
+from tests.storage.helpers import breaking_before_statement, claimed, execute, finish, losing_answer, make_study
 
 
 def test_every_worker_that_ever_joins_gets_a_number_of_its_own(store: Store, stored: StoredStudy) -> None:
@@ -29,7 +29,7 @@ def test_those_that_have_not_left_are_present_with_their_slot(store: Store, stor
         (idle, "host 1", 1, None),
         (busy, "host 2", 2, claim.slot),
     ]
-    slots.finish(store.engine, claim, "complete")
+    finish(store, claim, "complete")
     assert [own.slot for own in roster.present(store.engine, stored.study_id)] == [None, None]
 
 

@@ -6,21 +6,43 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import optuna
 import pytest
-from sqlalchemy.engine import Engine
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
 
 from storage import reaper, slots
 from storage.engine import connect
 from storage.errors import LeaseLostError
 from storage.slots import Claim, SlotCounts
-from storage.store import Store
+from storage.store import Store, open_store
 from storage.studies import StoredStudy
-from tests.storage.helpers import claimed, execute, expire, joined, losing_answer, make_study, slot_row, started
+from storage.trials import end_trial
+from tests.storage.helpers import (
+    claimed,
+    execute,
+    expire,
+    finish,
+    frozen,
+    hand_back,
+    joined,
+    load,
+    losing_answer,
+    make_study,
+    slot_row,
+    started,
+)
 
-WRITES: dict[str, Callable[[Engine, Claim], None]] = {
-    "beat": slots.beat,
-    "finish": lambda engine, claim: slots.finish(engine, claim, "complete"),
-    "hand_back": slots.hand_back,
+LOST = (LeaseLostError, UpdateFinishedTrialError)
+WRITES: dict[str, Callable[[Store, Claim, optuna.Trial], object]] = {
+    "beat": lambda store, claim, trial: slots.beat(store.engine, claim),
+    "keep a checkpoint": lambda store, claim, trial: slots.keep_checkpoint(store.engine, claim, "a checkpoint", 10),
+    "finish": lambda store, claim, trial: end_trial(
+        load(store), trial, claim, TrialState.COMPLETE, 0.25, outcome="complete", user_attrs={}
+    ),
+    "hand back": lambda store, claim, trial: end_trial(
+        load(store), trial, claim, TrialState.FAIL, None, outcome=None, user_attrs={}
+    ),
 }
 
 
@@ -51,7 +73,7 @@ def test_another_studys_slots_are_not_touched(store: Store, stored: StoredStudy)
     other = make_study(store, "other", trials=2)
     claimed(store, stored)
     claim = claimed(store, other)
-    slots.finish(store.engine, claim, "complete")
+    finish(store, claim, "complete")
 
     assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=3, ended=0, leased=1)
     assert slots.count(store.engine, other.study_id) == SlotCounts(slots=2, ended=1, leased=0)
@@ -91,7 +113,7 @@ def reaped_and_claimed_again(store: Store, claim: Claim) -> None:
 
 
 def ended_otherwise(store: Store, claim: Claim) -> None:
-    slots.finish(store.engine, claim, "failed")
+    finish(store, claim, "failed")
 
 
 @pytest.mark.parametrize("fate", [reaped, reaped_and_claimed_again, ended_otherwise])
@@ -99,41 +121,33 @@ def ended_otherwise(store: Store, claim: Claim) -> None:
 def test_who_lost_the_lease_writes_nothing(
     store: Store, stored: StoredStudy, write: str, fate: Callable[[Store, Claim], None]
 ) -> None:
-    claim, _ = started(store, stored)
-    fate(store, claim)
-    before = slot_row(store, claim)
+    claim, trial = started(store, stored)
+    with open_store(store.url) as elsewhere:
+        fate(elsewhere, claim)
+    before, told = slot_row(store, claim), frozen(store, trial)
 
-    with pytest.raises(LeaseLostError, match="slot 0, attempt 1: the lease has passed on"):
-        WRITES[write](store.engine, claim)
+    with pytest.raises(LOST, match="slot 0, attempt 1: the lease has passed on|has already finished"):
+        WRITES[write](store, claim, trial)
 
     assert slot_row(store, claim) == before
+    assert frozen(store, trial) == told
 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_a_lease_that_ran_out_is_its_workers_until_somebody_takes_it(
     store: Store, stored: StoredStudy, write: str
 ) -> None:
-    claim, _ = started(store, stored)
+    claim, trial = started(store, stored)
     expire(store, claim)
 
-    WRITES[write](store.engine, claim)
-
-
-def test_to_finish_twice_in_the_same_way_changes_nothing(store: Store, stored: StoredStudy) -> None:
-    claim, _ = started(store, stored)
-    slots.finish(store.engine, claim, "pruned")
-    before = slot_row(store, claim)
-    slots.finish(store.engine, claim, "pruned")
-
-    assert slot_row(store, claim) == before
-    assert (before.outcome, before.lease_until) == ("pruned", None)
+    WRITES[write](store, claim, trial)
 
 
 def test_a_lost_answer_to_finish_is_not_a_lost_lease(store: Store, stored: StoredStudy) -> None:
     claim, _ = started(store, stored)
 
     with losing_answer(store.engine) as lost:
-        slots.finish(store.engine, claim, "complete")
+        finish(store, claim, "complete")
 
     assert lost
     assert slot_row(store, claim).outcome == "complete"
@@ -153,16 +167,51 @@ def test_a_lost_answer_to_claim_costs_nothing(store: Store, stored: StoredStudy)
 
 def test_a_slot_that_was_handed_back_is_the_next_and_a_retry(store: Store, stored: StoredStudy) -> None:
     claim, trial = started(store, stored)
-    slots.hand_back(store.engine, claim)
+    hand_back(store, claim)
     assert slots.count(store.engine, stored.study_id).leased == 0
 
     again = claimed(store, stored)
     assert (again.slot, again.attempt, again.retry_of) == (0, 2, trial._trial_id)
     assert again.worker_id != claim.worker_id
+    assert (again.failures, again.checkpoint, again.checkpoint_step) == ({}, None, 0)
+
+
+def test_what_failed_is_counted_by_class_for_the_next_attempt(store: Store, stored: StoredStudy) -> None:
+    for failure in ("out of memory", "unknown", "out of memory"):
+        hand_back(store, claimed(store, stored), failure=failure, reason=f"it was {failure}")
+
+    again = claimed(store, stored)
+    assert (again.slot, again.attempt, again.failures) == (0, 4, {"out of memory": 2, "unknown": 1})
+    assert slot_row(store, again).reason == "it was out of memory"
+
+
+def test_the_next_attempt_goes_on_from_the_last_checkpoint(store: Store, stored: StoredStudy) -> None:
+    claim, _ = started(store, stored)
+    assert slots.keep_checkpoint(store.engine, claim, "first", 10) is None
+    assert slots.keep_checkpoint(store.engine, claim, "second", 20) == "first"
+    expire(store, claim)
+    reaper.reap(store.engine, stored.study_id)
+    again = claimed(store, stored)
+    assert (again.checkpoint, again.checkpoint_step) == ("second", 20)
+
+    hand_back(store, again, keeps_checkpoint=True)
+    again = claimed(store, stored)
+    assert (again.checkpoint, again.checkpoint_step) == ("second", 20)
+
+    hand_back(store, again)
+    again = claimed(store, stored)
+    assert (again.checkpoint, again.checkpoint_step) == (None, 0)
+
+
+def test_an_ended_slot_has_no_checkpoint(store: Store, stored: StoredStudy) -> None:
+    claim, _ = started(store, stored)
+    slots.keep_checkpoint(store.engine, claim, "first", 10)
+    finish(store, claim)
+    assert slot_row(store, claim).checkpoint is None
 
 
 def test_the_budget_is_raised_and_never_lowered(store: Store, stored: StoredStudy) -> None:
-    slots.finish(store.engine, claimed(store, stored), "complete")
+    finish(store, claimed(store, stored), "complete")
     slots.add(store.engine, stored.study_id, 5)
     assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=5, ended=1, leased=0)
 
@@ -174,7 +223,7 @@ def test_a_study_is_done_when_every_slot_has_ended(store: Store, stored: StoredS
     claims = [claimed(store, stored) for _ in range(3)]
     for claim, outcome in zip(claims, ("complete", "pruned", "failed"), strict=True):
         assert not slots.count(store.engine, stored.study_id).is_done
-        slots.finish(store.engine, claim, outcome)
+        finish(store, claim, outcome)
 
     assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=3, ended=3, leased=0)
     assert slots.count(store.engine, stored.study_id).is_done

@@ -10,11 +10,12 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-from storage import reaper, slots, snapshot
+from storage import reaper, snapshot
 from storage.slots import SlotCounts
 from storage.snapshot import Snapshot
 from storage.store import Store
 from storage.studies import StoredStudy
+from storage.trials import end_trial
 from tests.storage.helpers import (
     breaking_before_statement,
     claimed,
@@ -39,8 +40,8 @@ def take(store: Store, stored: StoredStudy) -> Snapshot:
 def ended(store: Store, stored: StoredStudy, outcome: str, value: float | None = None) -> None:
     """Fill a slot and end it; a value makes the trial complete."""
     claim, trial = started(store, stored)
-    load(store).tell(trial, value, TrialState.PRUNED if value is None else TrialState.COMPLETE)
-    slots.finish(store.engine, claim, outcome)
+    state = TrialState.PRUNED if value is None else TrialState.COMPLETE
+    end_trial(load(store), trial, claim, state, value, outcome=outcome, user_attrs={})
 
 
 def test_a_new_study_has_slots_and_nothing_else(store: Store, stored: StoredStudy) -> None:

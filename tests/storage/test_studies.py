@@ -24,7 +24,7 @@ from storage.studies import (
     open_study,
     refuse_conflict,
 )
-from tests.storage.helpers import IDENTITY, claimed, execute, losing_answer, make_study
+from tests.storage.helpers import IDENTITY, claimed, execute, finish, losing_answer, make_study
 
 
 def test_a_created_study_is_kept_as_it_was_given(store: Store) -> None:
@@ -53,7 +53,7 @@ def test_plain_optuna_sees_it(store: Store) -> None:
 
 def test_the_same_command_resumes(store: Store) -> None:
     stored = make_study(store, first_params={"x": 0.5})
-    slots.finish(store.engine, claimed(store, stored), "complete")
+    finish(store, claimed(store, stored), "complete")
     again = make_study(store, first_params={"x": 0.5})
 
     assert again == stored

@@ -1,0 +1,1 @@
+"""Faults, many and at random, while real workers work; and what must hold whatever happened."""

@@ -1,0 +1,77 @@
+"""Workers under faults, until so many have happened.
+
+    python -m tests.chaos [--faults 1000] [--workers 6] [--trials 50] [--seed 1] [--real 5] [--only SIGKILL]
+
+Each round is a study whose trials a crew of workers fills while something goes wrong twice a second. Simulated
+trainings of a second are most of it; one round of five trains real models. Prints faults by kind, what was lost (which
+must be nothing) and how many training steps were done again; exits with 1 where anything was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.arena import Outcome, arena, attempts_after_restart, fight
+
+
+def main() -> int:
+    """Fight rounds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faults", type=int, default=1000, help="how many faults")
+    parser.add_argument("--rounds", type=int, help="how many rounds, in place of faults")
+    parser.add_argument("--workers", type=int, default=6, help="workers at once")
+    parser.add_argument("--trials", type=int, default=50, help="trials of each study")
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds between faults")
+    parser.add_argument("--seed", type=int, default=1, help="of the faults")
+    parser.add_argument("--real", type=int, default=5, help="each so many rounds one trains models; 0 never")
+    parser.add_argument("--only", help="only faults whose name has this in it")
+    options = parser.parse_args()
+    chance, total, rounds, started = random.Random(options.seed), Outcome(), 0, time.monotonic()
+    restarted = 0
+    with arena() as where:
+        while rounds < options.rounds if options.rounds else total.faults.total() < options.faults:
+            rounds += 1
+            is_real = bool(options.real) and rounds % options.real == 0
+            trials = 12 if is_real and not options.rounds else options.trials
+            outcome = fight(
+                where, f"round-{rounds}", chance, workers=options.workers, trials=trials, pause=options.pause,
+                is_real=is_real, only=options.only,
+            )  # fmt: skip
+            restarted += attempts_after_restart(where, f"round-{rounds}", 3)
+            total.add(outcome)
+            kind = "real" if is_real else "simulated"
+            print(
+                f"round {rounds} ({kind}): {outcome.faults.total()} faults, {outcome.attempts} attempts for "
+                f"{outcome.trials} trials, {outcome.repeated} of {outcome.steps} steps again, losses: {outcome.losses}",
+                file=sys.stderr,
+            )
+    table = Table("fault", "times")
+    for name, times in total.faults.most_common():
+        table.add_row(name, str(times))
+    table.add_section()
+    for name, value in {
+        "faults": str(total.faults.total()),
+        "rounds, each with exactly its number of trials ended": str(rounds),
+        "trials": str(total.trials),
+        "attempts": str(total.attempts),
+        "attempts by workers restarted on finished studies": str(restarted),
+        "losses": str(len(total.losses)),
+        "training steps": str(total.steps),
+        "done again, per fault": f"{total.repeated / max(total.faults.total(), 1):.1f}",
+        "seconds": f"{time.monotonic() - started:.0f}",
+    }.items():
+        table.add_row(name, value)
+    Console().print(table)
+    for own in total.losses:
+        print(own)
+    return 1 if total.losses or restarted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""One round: a study, a crew, faults at random until the study is done; then the audit."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from sqlalchemy.engine import make_url
+
+from storage.store import open_store
+from storage.studies import StoredStudy
+from tests.chaos import audit
+from tests.chaos.crew import Crew
+from tests.chaos.faults import FAULTS, Later, Scene
+from tests.chaos.proxy import Proxy
+from tests.chaos.training import CHECK_STEPS, MAX_STEPS
+from tests.own_server import OwnServer, own_server
+from tests.storage.helpers import execute
+from workers.spec import make_spec
+from workers.study import draft_study, save_study
+
+LONGEST_SECONDS = 300.0
+
+
+@dataclass
+class Outcome:
+    """What a round came to."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    trials: int = 0
+    attempts: int = 0
+    steps: int = 0
+    repeated: int = 0
+    losses: list[str] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        """Take in another round's."""
+        self.faults += other.faults
+        self.losses += other.losses
+        for name in ("trials", "attempts", "steps", "repeated"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(frozen=True)
+class Arena:
+    """A server of its own, and a way to it that can be cut."""
+
+    server: OwnServer
+    proxy: Proxy
+
+    @property
+    def url(self) -> str:
+        """The URL by which workers come, through the proxy."""
+        through = make_url(self.server.url).set(host="127.0.0.1", port=self.proxy.port, query={})
+        return through.render_as_string(hide_password=False)
+
+
+@contextmanager
+def arena() -> Iterator[Arena]:
+    """Set one up, with triggers that note who writes what."""
+    with own_server(max_connections=100) as server:
+        socket = make_url(server.url).query["host"]
+        with open_store(server.url) as store:
+            audit.install(store)
+        with Proxy(f"{socket}/.s.PGSQL.5432") as proxy:
+            yield Arena(server, proxy)
+
+
+def panel() -> pd.DataFrame:
+    """Return two short monthly series."""
+    dates = pd.date_range("2015-01-01", periods=48, freq="MS")
+    season = 10 + np.sin(np.arange(48) * np.pi / 6)
+    return pd.concat(pd.DataFrame({"unique_id": name, "ds": dates, "y": season * own}) for own, name in enumerate("ab", 1))
+
+
+def make_study(url: str, name: str, trials: int, *, is_real: bool) -> StoredStudy:
+    """Create a study of small trainings."""
+    spec = {
+        "name": name, "model": "MLP", "horizon": 4, "trials": trials, "max_retries": 1000,
+        "max_steps": 20 if is_real else MAX_STEPS, "val_check_steps": 4 if is_real else CHECK_STEPS,
+        "checkpoint_seconds": 0.05,
+        "space": {"hidden_size": [8, 16], "num_layers": 2, "batch_size": 1, "input_size": 8},
+    }  # fmt: skip
+    with open_store(url, patience_seconds=60) as store:
+        execute(store, "TRUNCATE audit_ends, audit_strays")
+        return save_study(store, draft_study(make_spec(spec), panel()))
+
+
+def fight(
+    where: Arena, name: str, chance: random.Random, *, workers: int, trials: int, pause: float, is_real: bool = False,
+    only: str | None = None,
+) -> Outcome:  # fmt: skip
+    """Let a crew fill a study's slots under faults, one every ``pause`` seconds; return what came of it."""
+    stored = make_study(where.server.url, name, trials, is_real=is_real)
+    outcome = Outcome(trials=trials)
+    kinds = [kind for kind in FAULTS if only is None or only in kind]
+    pending: list[tuple[float, Later]] = []
+    started = last = time.monotonic()
+    with Crew(where.url, name, workers, is_real=is_real) as crew:
+        scene = Scene(where.server, where.proxy, crew, chance)
+        while crew.tend():
+            now = time.monotonic()
+            for due, later in [own for own in pending if own[0] <= now]:
+                later.end()
+                pending.remove((due, later))
+            if now - last >= pause and kinds:
+                last = now
+                kind = chance.choices(kinds, [FAULTS[own][1] for own in kinds])[0]
+                if (later_on := FAULTS[kind][0](scene)) is not None:
+                    pending.append((now + later_on.seconds, later_on))
+                outcome.faults[kind] += 1
+            if now - started > LONGEST_SECONDS:
+                outcome.losses.append(f"{name} is not done after {LONGEST_SECONDS:.0f} s")
+                break
+            time.sleep(0.02)
+        for _, later in pending:
+            later.end()
+        outcome.losses += [f"a worker ended with exit code {own}" for own in crew.unexpected]
+    with open_store(where.server.url, patience_seconds=60) as store:
+        outcome.losses += audit.losses(store, stored, trials, is_real=is_real)
+        query = "SELECT sum(attempt)::int AS attempts, sum(steps)::int AS steps FROM castpool_slots WHERE study_id = :id"
+        row = execute(store, query, id=stored.study_id)[0]
+        outcome.attempts, outcome.steps = row.attempts, row.steps
+        outcome.repeated = audit.steps_repeated(store, stored)
+    return outcome
+
+
+def attempts_after_restart(where: Arena, name: str, workers: int) -> int:
+    """Start workers on a finished study and return how many attempts they made."""
+    count = "SELECT count(*) FROM trials JOIN studies USING (study_id) WHERE study_name = :name"
+    with open_store(where.server.url) as store:
+        before = execute(store, count, name=name)[0][0]
+        with Crew(where.url, name, workers, is_real=False) as crew:
+            while crew.tend():
+                time.sleep(0.05)
+        return int(execute(store, count, name=name)[0][0] - before)

@@ -1,0 +1,69 @@
+"""The processes of a round: workers that are replaced when they die, as a pool does, and can be looked at by a fault."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from tests.chaos.training import work
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["workers.preload", "tests.chaos.training"])
+# Of a worker whose server was away when it came up; of one that was asked to stop.
+EXPECTED = {0, -signal.SIGKILL, 3, 130}
+
+
+class Crew:
+    """So many workers on one study.
+
+    Args:
+        url: by which they reach the server.
+        study: its name.
+        size: how many there are at any time.
+        is_real: whether they train models.
+    """
+
+    def __init__(self, url: str, study: str, size: int, *, is_real: bool) -> None:
+        self._work = (url, study)
+        self._is_real = is_real
+        self._size = size
+        self._left = 0
+        self.processes: list[ForkServerProcess] = []
+        self.unexpected: list[Any] = []
+
+    def __enter__(self) -> Crew:
+        for _ in range(self._size):
+            self.add()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+    def add(self, skew_hours: float = 0.0) -> ForkServerProcess:
+        """Let another worker begin."""
+        process = CONTEXT.Process(target=work, args=(*self._work, skew_hours), kwargs={"is_real": self._is_real})
+        process.start()
+        self.processes.append(process)
+        return process
+
+    def tend(self) -> bool:
+        """Replace who died; return whether anybody still works or has to."""
+        for process in [own for own in self.processes if own.exitcode is not None]:
+            self.processes.remove(process)
+            if process.exitcode not in EXPECTED:
+                self.unexpected.append(process.exitcode)
+            self._left += process.exitcode == 0
+        while self._left == 0 and len(self.processes) < self._size:
+            self.add()
+        return bool(self.processes)
+
+    def send(self, process: ForkServerProcess, number: signal.Signals) -> None:
+        """Send a signal to a worker that may be gone."""
+        with suppress(ProcessLookupError):
+            os.kill(process.pid or 0, number)

@@ -1,0 +1,121 @@
+"""Budgets beside the number of trials: working time and training steps, counted in the database."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage import slots
+from storage.store import Store
+from tests.storage.helpers import claimed, execute, finish, hand_back, joined, make_study, started
+
+
+def pass_time(store: Store, seconds: float) -> None:
+    """Let the last sign of work be so long ago."""
+    execute(store, "UPDATE castpool_studies SET active_at = active_at - make_interval(secs => :s)", s=seconds)
+
+
+def test_steps_count_once_whoever_tells_of_them(store: Store) -> None:
+    stored = make_study(store, steps=1000)
+    claim, _ = started(store, stored)
+    for step in (10, 30, 30, 20):
+        assert slots.beat(store.engine, claim, step) is None
+    assert slots.count(store.engine, stored.study_id).steps == 30
+    finish(store, claim, step=50)
+    assert slots.count(store.engine, stored.study_id).steps == 50
+
+
+def test_steps_trained_again_count_again_and_those_of_a_checkpoint_do_not(store: Store) -> None:
+    stored = make_study(store, steps=1000)
+    claim, _ = started(store, stored)
+    slots.keep_checkpoint(store.engine, claim, "kept", 20)
+    hand_back(store, claim, step=30, keeps_checkpoint=True)
+    again = claimed(store, stored)
+    finish(store, again, step=50)
+    assert slots.count(store.engine, stored.study_id).steps == 30 + (50 - 20)
+
+
+def test_a_spent_budget_of_steps_ends_the_study(store: Store) -> None:
+    stored = make_study(store, steps=100)
+    first, _ = started(store, stored)
+    second, _ = started(store, stored)
+    assert slots.beat(store.engine, first, 60) is None
+    assert slots.beat(store.engine, second, 40) == "the budget of 100 training steps is spent"
+    assert slots.beat(store.engine, first, 60) == "the budget of 100 training steps is spent"
+
+    counts = slots.count(store.engine, stored.study_id)
+    assert (counts.open, counts.is_done, counts.ended) == (0, True, 0)
+    assert slots.claim(store.engine, stored.study_id, joined(store, stored)) is None
+
+
+@pytest.mark.parametrize(("steps", "seconds"), [(200, None), (None, None)])
+def test_a_raised_budget_goes_on_with_a_study(store: Store, steps: int | None, seconds: float | None) -> None:
+    stored = make_study(store, steps=100)
+    claim, _ = started(store, stored)
+    hand_back(store, claim, step=100)
+    assert slots.claim(store.engine, stored.study_id, claim.worker_id) is None
+
+    make_study(store, steps=steps, seconds=seconds)
+    again = claimed(store, stored)
+    assert (again.slot, again.attempt) == (0, 2)
+
+
+def test_time_is_that_in_which_anybody_works(store: Store) -> None:
+    stored = make_study(store, seconds=100)
+    first, _ = started(store, stored)
+    second, _ = started(store, stored)
+    for claim in (first, second):
+        slots.beat(store.engine, claim)
+    pass_time(store, 30)
+    assert slots.beat(store.engine, first) is None
+    assert slots.beat(store.engine, second) is None
+    assert 30 <= slots.count(store.engine, stored.study_id).seconds < 40, "two at once count once"
+
+    pass_time(store, 3600)
+    slots.beat(store.engine, first)
+    assert slots.count(store.engine, stored.study_id).seconds < 40, "a pause of all is no work"
+
+    for _ in range(2):
+        pass_time(store, 50)
+        slots.beat(store.engine, first)
+    assert slots.beat(store.engine, second) == "the budget of 100 seconds is spent"
+    assert slots.count(store.engine, stored.study_id).is_done
+
+
+def test_the_first_budget_that_is_reached_ends_the_study(store: Store) -> None:
+    stored = make_study(store, trials=1, seconds=100, steps=100)
+    claim, _ = started(store, stored)
+    finish(store, claim, step=10)
+    counts = slots.count(store.engine, stored.study_id)
+    assert (counts.is_done, counts.over) == (True, None)
+
+
+class TestFirstTrialsThatFailForOneReason:
+    def fail(self, store: Store, reason: str) -> bool:
+        stored = make_study(store, trials=10)
+        claim, _ = started(store, stored)
+        finish(store, claim, "failed", failure="bad configuration", reason=reason)
+        return slots.stop_study(store.engine, stored.study_id, reason, 3)
+
+    def test_end_the_study_whatever_sizes_they_name(self, store: Store) -> None:
+        reasons = [f"ValueError: got {size}, more than {size // 2}" for size in (10, 20, 40)]
+        assert [self.fail(store, own) for own in reasons] == [False, False, True]
+
+        stored = make_study(store, "air", trials=10)
+        execute(store, "UPDATE castpool_studies SET stopped = 'as above' WHERE study_id = :id", id=stored.study_id)
+        counts = slots.count(store.engine, stored.study_id)
+        assert (counts.ended, counts.is_done, counts.over) == (3, True, "as above")
+
+    def test_asked_for_again_it_is_tried_again(self, store: Store) -> None:
+        for _ in range(3):
+            stopped = self.fail(store, "ValueError: no")
+        assert stopped
+        stored = make_study(store, trials=10)
+        assert claimed(store, stored).slot == 3
+
+    def test_for_several_reasons_do_not(self, store: Store) -> None:
+        assert [self.fail(store, f"ValueError: {own}") for own in "aab"] == [False, False, False]
+
+    def test_nor_after_one_that_ended_otherwise(self, store: Store) -> None:
+        stored = make_study(store, trials=10)
+        finish(store, claimed(store, stored))
+        assert [self.fail(store, "ValueError: no") for _ in range(4)] == [False] * 4
