@@ -186,7 +186,9 @@ def _trials(trials: Sequence[FrozenTrial], best: int | None) -> str:
         number = f"{own.number} ({', '.join(marks)})" if marks else own.number
         seconds, parameters = attrs.get("training_seconds"), _arguments(plots.readable_params(own, decoded))
         again = f"retry of trial {note['retry_of']}" if note.get("retry_of") is not None else None
-        reason = "; ".join(str(words) for words in (attrs.get("reason"), again) if words)
+        less = attrs.get("for_want_of_memory")
+        halved = f"for want of memory with {_arguments(less)}" if less else None
+        reason = "; ".join(str(words) for words in (attrs.get("reason"), again, halved) if words)
         cells = [number, state, note.get("worker"), own.last_step, own.value, seconds, reason, parameters]
         rows.append((f"{state}{' best' * (own.number == best)}", ["" if c is None else _text(c) for c in cells]))
     head = ("trial", "state", "worker", "step", "loss", "seconds", "reason", "parameters")
