@@ -13,6 +13,7 @@ import pandas as pd
 from sampler_policies.catalogue import entry
 from sampler_policies.errors import InputError
 from storage import datasets
+from storage.artifacts import open_artifacts
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume, refuse_conflict
 from workers.extras import Extras
@@ -81,8 +82,10 @@ def save_study(store: Store, draft: Draft) -> StoredStudy:
 
     Raises:
         StudyConflictError: a study of this name whose trials mean something else.
+        ArtifactURLError: its checkpoints cannot be kept where it says.
     """
     spec, plan = draft.job.spec, draft.job.plan
+    open_artifacts(store.engine, spec.artifacts)
     identity = spec.identity(draft.dataset)
     refuse_conflict(store, draft.name, identity)
     datasets.put(store.engine, draft.payload)

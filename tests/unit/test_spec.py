@@ -29,6 +29,11 @@ def test_a_horizon_is_all_that_a_spec_needs() -> None:
         ({"horizon": 12, "val_size": 6}, "val_size: got 6; write at least the horizon, 12."),
         ({"horizon": 12, "name": "../up"}, "name: got '../up'; write letters"),
         ({"horizon": 12, "short_series": "pad"}, "short_series: got 'pad'; "),
+        ({"horizon": 12, "time_budget": "soon"}, "time_budget: got 'soon'; write seconds, or a number with its unit"),
+        ({"horizon": 12, "time_budget": 0}, "time_budget: got 0; write a number above 0."),
+        ({"horizon": 12, "steps_budget": 0}, "steps_budget: got 0; write a number of at least 1."),
+        ({"horizon": 12, "max_retries": -1}, "max_retries: got -1; write a number of at least 0."),
+        ({"horizon": 12, "recycle_after": 0}, "recycle_after: got 0; write a number of at least 1."),
         ({"horizon": "soon"}, "horizon: got 'soon'; "),
     ],
 )
@@ -37,6 +42,19 @@ def test_what_is_wrong_is_one_sentence(values: dict[str, Any], sentence: str) ->
         make_spec(values)
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5 h", 5400), ("2D", 172800), (45, 45), (0.5, 0.5)]
+)
+def test_time_has_a_unit(written: object, seconds: float) -> None:
+    assert make_spec({"horizon": 12, "time_budget": written}).time_budget == seconds
+
+
+def test_with_another_budget_trials_are_many_unless_said(tmp_path: Path) -> None:
+    assert make_spec({"horizon": 12, "time_budget": "2h"}).trials == 200
+    assert make_spec({"horizon": 12, "steps_budget": 1000}).trials == 200
+    assert make_spec({"horizon": 12, "steps_budget": 1000, "trials": 7}).trials == 7
 
 
 def test_a_sampler_with_arguments_needs_its_name() -> None:
