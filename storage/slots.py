@@ -128,7 +128,7 @@ def keep_checkpoint(engine: Engine, held: Claim, checkpoint: str, step: int) -> 
     Raises:
         LeaseLostError: the slot is somebody else's now.
     """
-    row = _write(engine, sql.CHECKPOINT, held, checkpoint=checkpoint, checkpoint_step=step)
+    row = _write(engine, sql.CHECKPOINT, held, checkpoint=checkpoint, step=step)
     return None if row.replaced == checkpoint else row.replaced
 
 

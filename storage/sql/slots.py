@@ -80,9 +80,16 @@ SELECT spent.over FROM held LEFT JOIN spent ON true
 
 # The checkpoint of the attempt, and the one that it replaces.
 CHECKPOINT = f"""
-WITH before AS (SELECT slot, checkpoint FROM castpool_slots WHERE {HELD} AND ended_at IS NULL FOR UPDATE)
-UPDATE castpool_slots s SET checkpoint = %(checkpoint)s, checkpoint_step = %(checkpoint_step)s
-  FROM before WHERE s.study_id = %(study_id)s AND s.slot = before.slot RETURNING before.checkpoint AS replaced
+WITH before AS (
+    SELECT slot, checkpoint, {TRAINED} AS trained FROM castpool_slots WHERE {HELD} AND ended_at IS NULL FOR UPDATE)
+, held AS (
+    UPDATE castpool_slots s
+       SET checkpoint = %(checkpoint)s, checkpoint_step = %(step)s, step = greatest(s.step, %(step)s),
+           steps = s.steps + before.trained
+      FROM before WHERE s.study_id = %(study_id)s AND s.slot = before.slot
+    RETURNING before.checkpoint AS replaced, before.trained)
+{SPENT}
+SELECT held.replaced FROM held
 """
 
 COUNT = f"""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -102,7 +104,8 @@ def fight(
     kinds = [kind for kind in FAULTS if only is None or only in kind]
     pending: list[tuple[float, Later]] = []
     started = last = time.monotonic()
-    with Crew(where.url, name, workers, is_real=is_real) as crew:
+    steps = Path(where.server.log.parent, f"{name}.steps")
+    with Crew(where.url, name, workers, steps, is_real=is_real) as crew:
         scene = Scene(where.server, where.proxy, crew, chance)
         while crew.tend():
             now = time.monotonic()
@@ -124,10 +127,11 @@ def fight(
         outcome.losses += [f"a worker ended with exit code {own}" for own in crew.unexpected]
     with open_store(where.server.url, patience_seconds=60) as store:
         outcome.losses += audit.losses(store, stored, trials, is_real=is_real)
-        query = "SELECT sum(attempt)::int AS attempts, sum(steps)::int AS steps FROM castpool_slots WHERE study_id = :id"
+        query = "SELECT sum(attempt)::int AS attempts, sum(step)::int AS steps FROM castpool_slots WHERE study_id = :id"
         row = execute(store, query, id=stored.study_id)[0]
-        outcome.attempts, outcome.steps = row.attempts, row.steps
-        outcome.repeated = audit.steps_repeated(store, stored)
+        outcome.attempts = row.attempts
+        if not is_real:
+            outcome.steps, outcome.repeated = row.steps, steps.stat().st_size - row.steps
     return outcome
 
 
@@ -136,7 +140,7 @@ def attempts_after_restart(where: Arena, name: str, workers: int) -> int:
     count = "SELECT count(*) FROM trials JOIN studies USING (study_id) WHERE study_name = :name"
     with open_store(where.server.url) as store:
         before = execute(store, count, name=name)[0][0]
-        with Crew(where.url, name, workers, is_real=False) as crew:
+        with Crew(where.url, name, workers, Path(os.devnull), is_real=False) as crew:
             while crew.tend():
                 time.sleep(0.05)
         return int(execute(store, count, name=name)[0][0] - before)

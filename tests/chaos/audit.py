@@ -148,9 +148,3 @@ def _of_reports(trial: FrozenTrial) -> list[str]:
     if trial.intermediate_values != expected:
         return [f"trial {trial.number} has reports at {list(trial.intermediate_values)} of {list(expected)}"]
     return []
-
-
-def steps_repeated(store: Store, stored: StoredStudy) -> int:
-    """Return how many training steps were done more than once."""
-    statement = "SELECT sum(steps - step)::int FROM castpool_slots WHERE study_id = :id"
-    return int(execute(store, statement, id=stored.study_id)[0][0])

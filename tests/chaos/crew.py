@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 from tests.chaos.training import work
@@ -24,11 +25,12 @@ class Crew:
         url: by which they reach the server.
         study: its name.
         size: how many there are at any time.
+        steps: a file to which each simulated training step adds a byte.
         is_real: whether they train models.
     """
 
-    def __init__(self, url: str, study: str, size: int, *, is_real: bool) -> None:
-        self._work = (url, study)
+    def __init__(self, url: str, study: str, size: int, steps: Path, *, is_real: bool) -> None:
+        self._work = (url, study, str(steps))
         self._is_real = is_real
         self._size = size
         self._left = 0

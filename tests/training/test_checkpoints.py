@@ -21,6 +21,7 @@ from storage import reaper, slots
 from storage.store import Store
 from tests.storage.helpers import execute
 from workers.extras import Extras
+from workers.heartbeat import Heartbeat
 from workers.objective import Job, train
 from workers.signals import StopRequest
 from workers.study import Draft, save_study
@@ -285,7 +286,7 @@ def test_an_unknown_failure_is_tried_once_more(store: Store, draft: Callable[...
 def test_a_spent_budget_of_steps_ends_the_trials_that_run(
     store: Store, draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.heartbeat.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(Heartbeat.__init__, "__defaults__", (0.01,))
     stored = save_study(store, draft(trials=50, steps_budget=15, max_steps=10, val_check_steps=5))
     Worker(store, [stored], StopRequest()).run()
     counts = slots.count(store.engine, stored.study_id)
