@@ -22,8 +22,8 @@ from storage.errors import LeaseLostError
 from storage.slots import Claim
 from storage.trials import note
 from workers.desk import Desk, sampled_by
-from workers.heartbeat import Heartbeat
 from workers.failures import UNKNOWN
+from workers.heartbeat import Heartbeat
 from workers.objective import Trained, ended_as, for_want_of_memory, record_config
 from workers.signals import StopRequest
 from workers.validation_hook import Ending

@@ -78,7 +78,9 @@ def panel() -> pd.DataFrame:
     """Return two short monthly series."""
     dates = pd.date_range("2015-01-01", periods=48, freq="MS")
     season = 10 + np.sin(np.arange(48) * np.pi / 6)
-    return pd.concat(pd.DataFrame({"unique_id": name, "ds": dates, "y": season * own}) for own, name in enumerate("ab", 1))
+    return pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": dates, "y": season * own}) for own, name in enumerate("ab", 1)
+    )
 
 
 def make_study(url: str, name: str, trials: int, *, is_real: bool) -> StoredStudy:

@@ -1,8 +1,9 @@
-"""What must hold whatever happened. Triggers in the database note each write as it happens; the rest is counted after."""
+"""What must hold whatever happened. Triggers note each write as it happens; the rest is counted after."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import optuna
@@ -47,7 +48,13 @@ DECLARE holds text; runs boolean; BEGIN
     END IF;
     RETURN NULL; END $$;
 """
-WRITTEN = ("trial_params", "trial_intermediate_values", "trial_user_attributes", "trial_system_attributes", "trial_values")
+WRITTEN = (
+    "trial_params",
+    "trial_intermediate_values",
+    "trial_user_attributes",
+    "trial_system_attributes",
+    "trial_values",
+)
 
 
 def install(store: Store) -> None:
@@ -82,9 +89,7 @@ def _essence(trial: FrozenTrial) -> tuple[Any, ...]:
 
 
 def _of_slots(store: Store, stored: StoredStudy, trials: int) -> list[str]:
-    rows = execute(
-        store, "SELECT * FROM castpool_slots WHERE study_id = :id ORDER BY slot", id=stored.study_id
-    )
+    rows = execute(store, "SELECT * FROM castpool_slots WHERE study_id = :id ORDER BY slot", id=stored.study_id)
     found = []
     if [row.slot for row in rows] != list(range(trials)):
         found.append(f"{len(rows)} slots in place of {trials}")
@@ -94,7 +99,9 @@ def _of_slots(store: Store, stored: StoredStudy, trials: int) -> list[str]:
 
 
 def _of_writes(store: Store) -> list[str]:
-    twice = execute(store, "SELECT what, id, string_agg(how, ', ') AS how FROM audit_ends GROUP BY 1, 2 HAVING count(*) > 1")
+    twice = execute(
+        store, "SELECT what, id, string_agg(how, ', ') AS how FROM audit_ends GROUP BY 1, 2 HAVING count(*) > 1"
+    )
     strays = execute(store, "SELECT what, trial_id, writer, holder FROM audit_strays")
     return [f"{own.what} {own.id} ended more than once: {own.how}" for own in twice] + [
         f"{own.writer} wrote {own.what} of trial {own.trial_id}, which {own.holder} held" for own in strays
@@ -130,7 +137,7 @@ def _of_attempts(store: Store, stored: StoredStudy, trials: list[FrozenTrial], *
 
 def _of_retries(slot: int, attempts: list[FrozenTrial]) -> list[str]:
     found = []
-    for before, after in zip(attempts, attempts[1:], strict=False):
+    for before, after in pairwise(attempts):
         if after.user_attrs["castpool"].get("retry_of") != before.number:
             found.append(f"trial {after.number} retries another than {before.number}")
         wanted = before.system_attrs.get("fixed_params", {}) | before.params

@@ -1,4 +1,4 @@
-"""The processes of a round: workers that are replaced when they die, as a pool does, and can be looked at by a fault."""
+"""The processes of a round: workers that are replaced when they die, as a pool does."""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ def test_an_expired_lease_fails_its_trial_and_opens_its_slot(store: Store, store
     ended = frozen(store, trial)
     assert ended.state == TrialState.FAIL
     reason = ended.user_attrs["reason"]
-    assert re.fullmatch(rf"lost: worker {claim.worker_id} \(host, process 1\) is gone, last heard of \d+ s before; attempt 1", reason)
+    assert re.fullmatch(
+        rf"lost: worker {claim.worker_id} \(host, process 1\) is gone, last heard of \d+ s before; attempt 1", reason
+    )
     assert ended.intermediate_values == {1: 0.5}, "what it reported stays"
     row = slot_row(store, claim)
     assert (row.worker_id, row.lease_until, row.ended_at, row.outcome) == (None, None, None, None)

@@ -126,7 +126,7 @@ def test_who_lost_the_lease_writes_nothing(
         fate(elsewhere, claim)
     before, told = slot_row(store, claim), frozen(store, trial)
 
-    with pytest.raises(LOST, match="slot 0, attempt 1: the lease has passed on|has already finished"):
+    with pytest.raises(LOST, match=r"slot 0, attempt 1: the lease has passed on|has already finished"):
         WRITES[write](store, claim, trial)
 
     assert slot_row(store, claim) == before

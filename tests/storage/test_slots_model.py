@@ -60,9 +60,7 @@ class Machine(RuleBasedStateMachine):
         self.trials: dict[tuple[int, int], optuna.Trial] = {}
 
     def make(self) -> StoredStudy:
-        return make_study(
-            self.store, self.name, trials=self.n_slots, max_retries=MAX_RETRIES, steps=self.budget_steps
-        )
+        return make_study(self.store, self.name, trials=self.n_slots, max_retries=MAX_RETRIES, steps=self.budget_steps)
 
     @property
     def is_spent(self) -> bool:

@@ -194,7 +194,9 @@ def test_a_trial_killed_half_way_goes_on_with_its_twins_losses(store: Store, dra
     twin = save_study(store, draft(name="twin", **spec))
     killed = save_study(store, draft(name="killed", checkpoint_seconds=0, **spec))
 
-    ended = subprocess.run([sys.executable, "-c", KILLED, store.url.render_as_string(False), "killed", "23"], timeout=300)
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, store.url.render_as_string(False), "killed", "23"], timeout=300
+    )
     assert ended.returncode == -signal.SIGKILL
     execute(store, "UPDATE castpool_slots SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL")
     assert reaper.reap(store.engine, killed.study_id) == [0]
@@ -263,7 +265,9 @@ def test_a_bad_configuration_everywhere_ends_the_study_early(store: Store, draft
     counts = slots.count(store.engine, stored.study_id)
     assert (counts.ended, counts.slots, counts.is_done) == (3, 20, True)
     assert (counts.over or "").startswith("the first 3 trials all failed: ValueError: width")
-    reasons = [own.user_attrs["reason"] for own in optuna.load_study(study_name=stored.name, storage=store.trials).trials]
+    reasons = [
+        own.user_attrs["reason"] for own in optuna.load_study(study_name=stored.name, storage=store.trials).trials
+    ]
     assert all("does not fit" in own for own in reasons)
 
 

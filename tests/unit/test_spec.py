@@ -45,7 +45,8 @@ def test_what_is_wrong_is_one_sentence(values: dict[str, Any], sentence: str) ->
 
 
 @pytest.mark.parametrize(
-    ("written", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5 h", 5400), ("2D", 172800), (45, 45), (0.5, 0.5)]
+    ("written", "seconds"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("1.5 h", 5400), ("2D", 172800), (45, 45), (0.5, 0.5)],
 )
 def test_time_has_a_unit(written: object, seconds: float) -> None:
     assert make_spec({"horizon": 12, "time_budget": written}).time_budget == seconds
@@ -69,6 +70,7 @@ def test_a_sampler_with_arguments_needs_its_name() -> None:
 SAME = (
     *("trials", "workers", "name", "storage", "out", "freq", "data", "short_series", "futr_data"),
     *("backend", "sampler", "pruner", "searcher", "scheduler", "hang_seconds", "reconciliation"),
+    *("time_budget", "steps_budget", "max_retries", "checkpoint_seconds", "artifacts", "recycle_after"),
 )
 
 
