@@ -198,6 +198,11 @@ class PoolStorage(OptunaWriting):
         if (own := self._own.get(trial_id)) is not None and own.gathered:
             self._write(trial_id, Changes())
 
+    def flush_reports(self, trial_id: int) -> None:
+        """Write what is gathered if there are reports in it: never while parameters are still being chosen."""
+        if (own := self._own.get(trial_id)) is not None and own.gathered.reports:
+            self._write(trial_id, Changes())
+
     def _may_wait(self, own: OwnTrial) -> bool:
         """Whether a report may wait for the next: nobody decides by it, and people see the last one soon enough."""
         pause = SHORT_REPORT_SECONDS if is_short(self.engine) else REPORT_SECONDS

@@ -115,6 +115,18 @@ def end_trial(
     _tell_with_warning(study, trial, value, state)  # `tell` without reading the ended trial once more
 
 
+def beat(study: optuna.Study, trial: optuna.Trial, claim: Claim, step: int) -> str | None:
+    """Prolong the lease of an attempt's slot as `slots.beat` does, and let others see what is reported by then.
+
+    Raises:
+        LeaseLostError: the slot is somebody else's now.
+        UpdateFinishedTrialError: somebody has ended the trial.
+    """
+    storage = pool_storage(study)
+    storage.flush_reports(trial._trial_id)
+    return slots.beat(storage.engine, claim, step)
+
+
 def keep_checkpoint(study: optuna.Study, trial: optuna.Trial, claim: Claim, checkpoint: str, step: int) -> str | None:
     """Let the next attempt go on from an artifact, and with it from all that this one has reported until then.
 

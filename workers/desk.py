@@ -106,7 +106,7 @@ class Desk:
             trial = self.begin(claim)
             note(self.study, trial, {"sampler": sampled_by(self.study, trial, claim)})
             checkpoints = Checkpoints(self.study, trial, claim, self.artifacts)
-            with Heartbeat(self.store, claim) as heartbeat:
+            with Heartbeat(self.study, trial, claim) as heartbeat:
                 trained = self._train(trial, claim, heartbeat, checkpoints)
                 if trained.ending.failure == OUT_OF_MEMORY:
                     free_memory()

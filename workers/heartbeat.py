@@ -6,10 +6,13 @@ import logging
 import threading
 from types import TracebackType
 
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+
 from storage import slots
 from storage.errors import LeaseLostError
 from storage.slots import Claim
-from storage.store import Store
+from storage.trials import beat
 
 log = logging.getLogger("castpool.worker")
 
@@ -24,8 +27,11 @@ class Heartbeat:
         over: why the attempt is to stop though the slot is held: another budget of the study is spent.
     """
 
-    def __init__(self, store: Store, claim: Claim, beat_seconds: float = BEAT_SECONDS) -> None:
-        self._store = store
+    def __init__(
+        self, study: optuna.Study, trial: optuna.Trial, claim: Claim, beat_seconds: float = BEAT_SECONDS
+    ) -> None:
+        self._study = study
+        self._trial = trial
         self._claim = claim
         self._beat_seconds = beat_seconds
         self.step = 0
@@ -55,10 +61,10 @@ class Heartbeat:
     def _run(self) -> None:
         try:
             while True:
-                self.over = slots.beat(self._store.engine, self._claim, self.step)
+                self.over = beat(self._study, self._trial, self._claim, self.step)
                 if self._ended.wait(self._beat_seconds):
                     return
-        except LeaseLostError as error:
+        except (LeaseLostError, UpdateFinishedTrialError) as error:
             log.warning("%s", error)
             self._lost.set()
         except BaseException as error:  # carried to the worker's own thread, which must not go on unheard

@@ -121,7 +121,7 @@ class StudySearch(Searcher):
         except (LeaseLostError, UpdateFinishedTrialError) as error:
             log.warning("%s", error)
             return None
-        heartbeat = Heartbeat(self.desk.store, claim)
+        heartbeat = Heartbeat(self.desk.study, trial, claim)
         heartbeat.__enter__()
         self.running[trial_id] = Running(claim, trial, config, changed, heartbeat, time.monotonic())
         self.heard_at = time.monotonic()

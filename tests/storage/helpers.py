@@ -29,15 +29,16 @@ def make_study(
     trials: int = 3,
     identity: Mapping[str, Any] = IDENTITY,
     first_params: Mapping[str, Any] | None = None,
-    max_retries: int = 20,
+    max_retries: int | None = None,
     seconds: float | None = None,
     steps: int | None = None,
 ) -> StoredStudy:
     """Create or resume a small study."""
+    limits = {} if max_retries is None else {"max_retries": max_retries}
     return create_or_resume(
         store,
         name,
-        spec={**identity, "trials": trials, "max_retries": max_retries},
+        spec={**identity, "trials": trials, **limits},
         identity=identity,
         plan={"decisions": [{"field": "sampler", "choice": "tpe"}]},
         dataset=datasets.put(store.engine, b"the data"),

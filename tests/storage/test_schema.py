@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from storage import slots
 from storage.errors import SchemaVersionError, StorageError
 from storage.store import Store, open_store
-from tests.storage.helpers import execute, make_study, started, watcher
+from tests.storage.helpers import execute, finish, make_study, started, watcher
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,11 +45,32 @@ def test_eight_processes_open_an_empty_database_at_the_same_moment(empty_databas
 
     assert ended.stdout == f"{[0] * 8}\n", ended.stderr
     with open_store(empty_database) as store:
-        assert execute(store, "SELECT version FROM castpool_schema") == [(1,)]
+        assert execute(store, "SELECT version FROM castpool_schema") == [(2,)]
         assert execute(store, "SELECT count(*) FROM alembic_version") == [(1,)]
         tables = execute(store, "SELECT tablename FROM pg_tables WHERE tablename LIKE 'castpool%' ORDER BY 1")
-        expected = ["datasets", "schema", "slots", "studies", "workers"]
+        expected = ["artifacts", "datasets", "schema", "slots", "studies", "workers"]
         assert [own.tablename for own in tables] == [f"castpool_{name}" for name in expected]
+
+
+def test_tables_of_an_older_castpool_get_what_they_lack_and_keep_what_they_have(empty_database: str) -> None:
+    added = {
+        "castpool_studies": ("budget_seconds", "budget_steps", "seconds", "steps", "active_at", "stopped"),
+        "castpool_slots": ("failures", "reason", "step", "steps", "checkpoint", "checkpoint_step"),
+    }
+    with open_store(empty_database) as store:
+        stored = make_study(store)
+        for table, columns in added.items():
+            for column in columns:
+                execute(store, f"ALTER TABLE {table} DROP COLUMN {column}")
+        execute(store, "DROP TABLE castpool_artifacts")
+        execute(store, "UPDATE castpool_schema SET version = 1")
+
+    with open_store(empty_database) as store:
+        assert execute(store, "SELECT version FROM castpool_schema") == [(2,)]
+        claim, _ = started(store, stored)
+        finish(store, claim, step=10)
+        counts = slots.count(store.engine, stored.study_id)
+        assert (counts.slots, counts.ended, counts.steps) == (3, 1, 10)
 
 
 def test_tables_of_another_castpool_are_refused(empty_database: str) -> None:
@@ -58,7 +80,7 @@ def test_tables_of_another_castpool_are_refused(empty_database: str) -> None:
     with pytest.raises(SchemaVersionError) as caught, open_store(empty_database):
         pass
 
-    assert "version 7 and this castpool needs 1; use the castpool that made them" in str(caught.value)
+    assert "version 7 and this castpool knows 2; use the castpool that made them" in str(caught.value)
     assert caught.value.exit_code == 2
 
 

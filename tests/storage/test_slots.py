@@ -225,5 +225,5 @@ def test_a_study_is_done_when_every_slot_has_ended(store: Store, stored: StoredS
         assert not slots.count(store.engine, stored.study_id).is_done
         finish(store, claim, outcome)
 
-    assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=3, ended=3, leased=0)
-    assert slots.count(store.engine, stored.study_id).is_done
+    counts = slots.count(store.engine, stored.study_id)
+    assert (counts.slots, counts.ended, counts.leased, counts.open, counts.is_done) == (3, 3, 0, 0, True)

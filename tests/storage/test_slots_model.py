@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from storage import reaper, slots
 from storage.errors import LeaseLostError
+from storage.optuna_trials import PoolStorage
 from storage.slots import Claim
 from storage.store import Store
 from storage.studies import StoredStudy
@@ -188,7 +189,8 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def whoever_holds_a_slot_has_the_one_trial_that_runs(self) -> None:
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        everything = PoolStorage(self.store.engine)
+        running = everything.get_all_trials(self.stored.study_id, states=(TrialState.RUNNING,))
         held = [self.trials[own.holder.slot, own.attempt].number for own in self.model.values() if own.holder]
         assert sorted(own.number for own in running) == sorted(held)
 
