@@ -170,7 +170,7 @@ def status(
     reap: Annotated[bool, typer.Option("--reap", help="First open the slots of workers that are gone.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how far a study is, who works on it, and what was tried again."""
+    """Show how far a study is, who works on it, and retries."""
     with sentences():
         from storage.store import open_store
         from workers.status import as_text, as_values, read_status

@@ -14,7 +14,6 @@ from tests.chaos.arena import Arena, arena, attempts_after_restart, fight
 from tests.chaos.faults import FAULTS
 from tests.storage.helpers import execute
 
-
 # After these, workers need a moment before they do anything at all.
 SLOW = ("server crash and restart", "connections refused", "network cut")
 

@@ -12,7 +12,6 @@ import pytest
 from optuna.trial import TrialState
 
 from storage import slots
-from storage.slots import SlotCounts
 from storage.store import Store, open_store
 from tests.own_server import own_server
 from tests.storage.helpers import eventually, load, make_study
@@ -47,7 +46,7 @@ def test_no_worker_dies_and_no_trial_is_lost_or_made_twice(workers: int, connect
             counts = slots.count(store.engine, stored.study_id)
 
     assert out == f"{[0] * workers}\n", err
-    assert counts == SlotCounts(slots=trials, ended=trials, leased=0)
+    assert (counts.slots, counts.ended, counts.leased) == (trials, trials, 0)
     assert [own.number for own in told] == list(range(len(told)))
     assert [own.state for own in told] == [TrialState.COMPLETE] * trials
     assert sorted(own.user_attrs["castpool"]["slot"] for own in told) == list(range(trials))
