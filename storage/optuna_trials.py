@@ -9,7 +9,7 @@ after it was chosen. Its sampler sees the study as it was when the trial was cre
 
 What waits for the disk. Creation and end do; reports and what else a running trial writes do not: others see it at
 once, and a server that crashes loses half a second of it at most. The end says all of it again, so that no ended trial
-lacks anything. Whatever waits for the disk later, a checkpoint of the trial among them, takes the earlier with it.
+lacks anything, and so does a checkpoint, from which another process will go on without this one's memory.
 
 Where no pruner asks, the reports of a second wait for each other; those of ten where the server has too few connections
 for all workers, since then each is a connection.
@@ -208,7 +208,17 @@ class PoolStorage(OptunaWriting):
         pause = SHORT_REPORT_SECONDS if is_short(self.engine) else REPORT_SECONDS
         return own.study_id not in self._asked and time.monotonic() - own.written_at < pause
 
-    def _write(self, trial_id: int, changes: Changes) -> None:
+    def secure(self, trial_id: int) -> None:
+        """Write again all that a server which crashes might lose of a trial of this process's own, and wait for it."""
+        with self._lock:
+            if (own := self._own.get(trial_id)) is not None:
+                changes = Changes()
+                changes.add(own.written)
+                changes.add(own.gathered)
+                own.gathered = changes
+                self._write(trial_id, Changes(), is_lazy=False)
+
+    def _write(self, trial_id: int, changes: Changes, *, is_lazy: bool = True) -> None:
         is_report = bool(changes.reports)
         with self._lock:
             if (own := self._own.get(trial_id)) is None:
@@ -221,7 +231,7 @@ class PoolStorage(OptunaWriting):
             changes, own.gathered = own.gathered, Changes()
             own.written_at = time.monotonic()
             own.written.add(changes)
-            arguments = {"trial_id": trial_id, "is_lazy": True, **changes.arguments()}
+            arguments = {"trial_id": trial_id, "is_lazy": is_lazy, **changes.arguments()}
             if changes.reports and own.study_id in self._asked:
                 # Who asked after the last report will ask after this one.
                 self._asked.remove(own.study_id)

@@ -138,7 +138,7 @@ def keep_checkpoint(study: optuna.Study, trial: optuna.Trial, claim: Claim, chec
         UpdateFinishedTrialError: somebody has ended the trial.
     """
     storage = pool_storage(study)
-    storage.flush(trial._trial_id)  # the checkpoint waits for the disk, and what was written before it goes along
+    storage.secure(trial._trial_id)  # whoever goes on from the checkpoint knows of no report that a crash has taken
     return slots.keep_checkpoint(storage.engine, claim, checkpoint, step)
 
 

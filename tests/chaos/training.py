@@ -23,6 +23,7 @@ import storage.slots
 import workers.desk
 import workers.heartbeat
 import workers.worker
+from storage.errors import StorageUnreachableError
 from workers import entry
 from workers.checkpoints import Checkpoints
 from workers.objective import Job, Trained, configure, record_config
@@ -117,4 +118,7 @@ def work(url: str, study: str, steps: str, skew_hours: float, *, is_real: bool) 
         workers.desk.train = simulated  # type: ignore[assignment]
     if skew_hours:
         skew(skew_hours)
-    sys.exit(entry.main(url, [study], threads=1))
+    try:
+        sys.exit(entry.main(url, [study], threads=1))
+    except StorageUnreachableError:  # the server was away when it came up
+        sys.exit(StorageUnreachableError.exit_code)

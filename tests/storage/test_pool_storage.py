@@ -20,7 +20,7 @@ from storage.optuna_trials import PoolStorage
 from storage.slots import Claim
 from storage.store import Store
 from storage.studies import StoredStudy
-from storage.trials import begin_trial, end_trial, note
+from storage.trials import begin_trial, end_trial, keep_checkpoint, note
 from tests.storage.helpers import claimed, execute, expire, frozen, load, make_study, slot_row, started
 
 NAMES = [f"x{own}" for own in range(8)]
@@ -196,6 +196,21 @@ def test_the_end_says_all_again(store: Store, stored: StoredStudy) -> None:
     told = frozen(store, trial)
     assert (told.params, told.intermediate_values) == (whole.params, whole.intermediate_values)
     assert {7: 0.25}.items() <= told.intermediate_values.items()
+
+
+def test_a_checkpoint_says_all_again(store: Store, stored: StoredStudy) -> None:
+    """A server that crashed may have lost reports; who goes on from the checkpoint could not know them."""
+    claim, trial = started(store, stored)
+    trial.report(0.25, step=2)
+    execute(store, "DELETE FROM trial_intermediate_values")
+    execute(store, "DELETE FROM trial_params")
+    keep_checkpoint(load(store), trial, claim, "a checkpoint", 2)
+    expire(store, claim)
+    reaper.reap(store.engine, stored.study_id)
+
+    again = begin_trial(load(store), claimed(store, stored), {})
+    assert frozen(store, again).intermediate_values == {1: 0.5, 2: 0.25}
+    assert frozen(store, again).system_attrs["fixed_params"] == trial.params
 
 
 def test_ended_trials_are_read_once(store: Store) -> None:

@@ -21,7 +21,7 @@ from workers.study import Draft
 from workers.validation_hook import Ending
 
 
-def never() -> None:
+def never(step: int) -> None:
     return None
 
 
@@ -78,7 +78,7 @@ def test_a_trial_at_its_last_step_is_complete_whatever_the_pruner_says(job: Call
 
 def test_a_request_to_stop_is_noticed_at_the_next_check(job: Callable[..., Job]) -> None:
     trial = ask()
-    trained = train(job(), trial, is_prunable=True, interruption=lambda: Ending("stopped", "asked"))
+    trained = train(job(), trial, is_prunable=True, interruption=lambda step: Ending("stopped", "asked"))
     assert trained.ending == Ending("stopped", "asked")
     assert trial.study.trials[0].intermediate_values == {}
 
@@ -88,7 +88,7 @@ def test_a_diverged_training_ends_with_a_reason_and_reports_nothing_that_is_no_n
     own = job(space={"learning_rate": 1e30, "hidden_size": 8, "num_layers": 2})
     trained = train(own, trial, is_prunable=True, interruption=never)
     assert trained.ending.outcome == "diverged"
-    assert "loss was" in (trained.ending.reason or "")
+    assert "loss is nan" in (trained.ending.reason or "").lower()
     assert all(abs(value) < float("inf") for value in trial.study.trials[0].intermediate_values.values())
 
 
@@ -180,10 +180,11 @@ def test_sigterm_in_the_middle_of_a_training_hands_it_back(job: Callable[..., Jo
     trial = ask()
     with StopRequest() as stop:
         trained = train(
-            own, trial, is_prunable=True, interruption=lambda: Ending("stopped", "asked") if stop.is_set else None
+            own, trial, is_prunable=True, interruption=lambda step: Ending("stopped", "asked") if stop.is_set else None
         )
     assert trained.ending == Ending("stopped", "asked")
-    assert list(trial.study.trials[0].intermediate_values) == [2]
+    # An epoch is one batch here: where the next begins, it is left.
+    assert list(trial.study.trials[0].intermediate_values) == [2, 4]
 
 
 def test_a_loss_that_could_not_be_saved_is_refused_before_anything_runs(draft: Callable[..., Draft]) -> None:
