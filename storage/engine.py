@@ -86,14 +86,19 @@ def connect(url: URL, application_name: str, patience_seconds: float = FIRST_PAT
             patiently(answer)  # it is there, and busy: somebody will leave
     except (OperationalError, InterfaceError) as error:
         engine.dispose()
-        raise StorageUnreachableError(
-            f"storage: {redacted(url)} does not answer ({_cause(error)}); start the server, or check host, port, user "
-            "and password (PGPASSWORD or ~/.pgpass)."
-        ) from None
+        raise unreachable(url, error) from None
     except ProgrammingError as error:
         engine.dispose()
         raise StorageURLError(f"storage: got {redacted(url)}, which has an {_cause(error)}; leave it out.") from None
     return engine
+
+
+def unreachable(url: URL, error: DBAPIError) -> StorageUnreachableError:
+    """Return what to say of a server that has not answered for as long as was waited for it."""
+    return StorageUnreachableError(
+        f"storage: {redacted(url)} does not answer ({_cause(error)}); start the server, or check host, port, user "
+        "and password (PGPASSWORD or ~/.pgpass)."
+    )
 
 
 def is_passing(error: BaseException) -> bool:

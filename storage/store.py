@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from storage import schema, trials
 from storage.embedded import EmbeddedServer
-from storage.engine import FIRST_PATIENCE_SECONDS, connect, patiently
+from storage.engine import FIRST_PATIENCE_SECONDS, connect, patiently, unreachable
 from storage.optuna_trials import PoolStorage
 from storage.url import parse, redacted
 
@@ -65,7 +66,10 @@ def _opened(
 ) -> Iterator[Store]:
     engine = connect(url, application_name, patience_seconds)
     try:
-        patiently(lambda: schema.ensure(engine, lambda: trials.create_tables(url)), patience_seconds)
+        try:
+            patiently(lambda: schema.ensure(engine, lambda: trials.create_tables(url)), patience_seconds)
+        except (OperationalError, InterfaceError) as error:
+            raise unreachable(url, error) from None
         yield Store(url, engine, PoolStorage(engine), is_embedded, notes)
     finally:
         engine.dispose()

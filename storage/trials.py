@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import TrialState, create_trial
@@ -112,7 +112,12 @@ def end_trial(
         UpdateFinishedTrialError: somebody has ended the trial.
     """
     pool_storage(study).end_with_slot(trial._trial_id, SlotEnd(claim, **end))
-    _tell_with_warning(study, trial, value, state)  # `tell` without reading the ended trial once more
+    try:
+        _tell_with_warning(study, trial, value, state)  # `tell` without reading the ended trial once more
+    except ValueError as error:
+        if not study._storage.get_trial(trial._trial_id).state.is_finished():
+            raise
+        raise UpdateFinishedTrialError(str(error)) from None  # noticed by a beat before
 
 
 def beat(study: optuna.Study, trial: optuna.Trial, claim: Claim, step: int) -> str | None:

@@ -277,14 +277,18 @@ def end_the_trial(store: Store, claim: Claim, trial: optuna.Trial) -> None:
 
 
 @pytest.mark.parametrize("interfere", [take_the_lease, end_the_trial])
+@pytest.mark.parametrize("is_noticed", [False, True])
 def test_whoever_has_lost_slot_or_trial_changes_neither(
-    store: Store, stored: StoredStudy, interfere: Callable[[Store, Claim, optuna.Trial], None]
+    store: Store, stored: StoredStudy, interfere: Callable[[Store, Claim, optuna.Trial], None], is_noticed: bool
 ) -> None:
     claim, trial = started(store, stored)
     interfere(store, claim, trial)
     before = (slot_row(store, claim), frozen(store, trial))
+    if is_noticed:
+        with pytest.raises(UpdateFinishedTrialError):
+            trial.report(0.125, step=2)
 
-    with pytest.raises((LeaseLostError, UpdateFinishedTrialError, ValueError)):
+    with pytest.raises((LeaseLostError, UpdateFinishedTrialError)):
         end_trial(load(store), trial, claim, TrialState.COMPLETE, 0.5, outcome="complete", user_attrs={"seconds": 1.0})
     with pytest.raises(UpdateFinishedTrialError):
         store.trials.set_trial_intermediate_value(trial._trial_id, 5, 0.1)

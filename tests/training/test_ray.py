@@ -28,7 +28,8 @@ from workers.study import Draft, save_study
 Make = Callable[..., Draft]
 
 # One of each kind: feed-forward, recurrent, joint, attention with patches, a decoder, a linear model.
-REPRESENTATIVE = ("NHITS", "LSTM", "iTransformer", "PatchTST", "TFT", "DLinear")
+OTHERS = ("LSTM", "iTransformer", "PatchTST", "TFT", "DLinear")
+REPRESENTATIVE = ("NHITS", *(pytest.param(own, marks=pytest.mark.slow) for own in OTHERS))
 
 
 @pytest.fixture(scope="module", autouse=True)
