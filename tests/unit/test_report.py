@@ -393,6 +393,14 @@ class TestFewTrials:
         assert "2 running 4 400 retry of trial 1" in page.section("Trials")
         assert page.figures("Timeline") == 1
 
+    def test_tried_again_for_want_of_memory(self) -> None:
+        failed = attempt(1, TrialState.FAIL, attrs={"reason": "OutOfMemoryError: CUDA out of memory."})
+        again = {"slot": 1, "attempt": 2, "worker": 4, "retry_of": 1}
+        retry = attempt(2, attrs={"castpool": again, "for_want_of_memory": {"windows_batch_size": 512}})
+        said = page_of(study_of(attempt(0), failed, retry)).section("Trials")
+        assert "1 failed: OutOfMemoryError: CUDA out of memory. (trial 1)" in said
+        assert "retry of trial 1; for want of memory with windows_batch_size=512" in said
+
     def test_the_defaults_were_not_trained(self) -> None:
         first = attempt(0, attrs={"castpool": {"slot": 5}})
         page = page_of(study := study_of(first, attempt(1)), best_of(study, default_value=None))
