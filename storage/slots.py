@@ -58,8 +58,8 @@ class SlotCounts:
         ended: those that have ended.
         leased: those that somebody works on.
         over: why no trial may begin though slots are open.
-        steps: training steps of all attempts.
-        seconds: how long somebody has worked on it.
+        steps: training steps of all attempts, of ``budget_steps`` where there is such a budget.
+        seconds: how long somebody has worked on it, of ``budget_seconds``.
     """
 
     slots: int
@@ -67,7 +67,17 @@ class SlotCounts:
     leased: int
     over: str | None = None
     steps: int = 0
+    budget_steps: int | None = None
     seconds: float = 0.0
+    budget_seconds: float | None = None
+
+    @property
+    def spent(self) -> float:
+        """The share that is spent of the budget that will be reached first, from 0 to 1."""
+        shares = [self.ended / self.slots if self.slots else 0.0]
+        shares += [self.steps / self.budget_steps] if self.budget_steps else []
+        shares += [self.seconds / self.budget_seconds] if self.budget_seconds else []
+        return min(max(shares), 1.0)
 
     @property
     def open(self) -> int:

@@ -118,17 +118,22 @@ class _Clock:
     """How long the rest may take, from what ended while somebody watched."""
 
     def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None
+        self._first: tuple[float, float] | None = None
         self.left_seconds: float | None = None
 
     def note(self, views: Mapping[str, Snapshot]) -> None:
-        now, ended = time.monotonic(), sum(own.counts.ended for own in views.values())
-        slots = sum(own.counts.slots for own in views.values())
+        now, spent = time.monotonic(), spent_of(views)
         if self._first is None:
-            self._first = (now, ended)
+            self._first = (now, spent)
         since, before = self._first
-        if ended > before:
-            self.left_seconds = (now - since) / (ended - before) * (slots - ended) or None
+        if spent > before:
+            self.left_seconds = (now - since) / (spent - before) * (1 - spent) or None
+
+
+def spent_of(views: Mapping[str, Snapshot]) -> float:
+    """Return the share that is spent of all budgets together, by the number of trials."""
+    slots = sum(own.counts.slots for own in views.values())
+    return sum(own.counts.spent * own.counts.slots for own in views.values()) / max(slots, 1)
 
 
 def draw(views: Mapping[str, Snapshot], clock: _Clock) -> Group:
@@ -146,8 +151,7 @@ def draw(views: Mapping[str, Snapshot], clock: _Clock) -> Group:
             worker = str(trial.note["worker"]) if trial.note else ""
             row = (str(trial.number), worker, _state(trial), str(trial.step or ""), _loss(_shown(trial)))
             table.add_row(*(row if len(views) == 1 else (name, *row)), style=style)
-    slots, ended_slots = (sum(getattr(own.counts, key) for own in views.values()) for key in ("slots", "ended"))
-    bar = ProgressBar(total=slots, completed=ended_slots, width=40)
+    bar = ProgressBar(total=1.0, completed=spent_of(views), width=40)
     return Group(table, bar, *(Text(line) for line in summaries(views, clock)))
 
 
@@ -165,7 +169,13 @@ def summaries(views: Mapping[str, Snapshot], clock: _Clock) -> Iterator[str]:
 
 def summary(view: Snapshot) -> str:
     """Return the study in one line: done, pruned, failed, best against the default."""
-    parts = [f"{view.counts.ended}/{view.counts.slots} trials", f"{view.ended_as('pruned')} pruned"]
+    counts = view.counts
+    parts = [f"{counts.ended}/{counts.slots} trials"]
+    if counts.budget_steps is not None:
+        parts.append(f"{counts.steps}/{counts.budget_steps} steps")
+    if counts.budget_seconds is not None:
+        parts.append(f"{_minutes(counts.seconds)} of {_minutes(counts.budget_seconds)}")
+    parts.append(f"{view.ended_as('pruned')} pruned")
     for outcome in ("diverged", "failed"):
         if number := view.ended_as(outcome):
             parts.append(f"{number} {outcome}")

@@ -96,7 +96,7 @@ COUNT = f"""
 SELECT count(*) AS slots,
        count(*) FILTER (WHERE ended_at IS NOT NULL) AS ended,
        count(*) FILTER (WHERE ended_at IS NULL AND lease_until IS NOT NULL) AS leased,
-       {LIMIT} AS over, c.steps, c.seconds
+       {LIMIT} AS over, c.steps, c.budget_steps, c.seconds, c.budget_seconds
   FROM castpool_slots s JOIN castpool_studies c USING (study_id) WHERE study_id = %(study_id)s GROUP BY c.study_id
 """
 

@@ -43,7 +43,7 @@ def test_a_spent_budget_of_steps_ends_the_study(store: Store) -> None:
     assert slots.beat(store.engine, first, 60) == "the budget of 100 training steps is spent"
 
     counts = slots.count(store.engine, stored.study_id)
-    assert (counts.open, counts.is_done, counts.ended) == (0, True, 0)
+    assert (counts.open, counts.is_done, counts.ended, counts.spent) == (0, True, 0, 1.0)
     assert slots.claim(store.engine, stored.study_id, joined(store, stored)) is None
 
 

@@ -46,6 +46,21 @@ def test_the_summary_counts_slots_and_compares_with_the_default() -> None:
     assert summary(VIEW) == "4/6 trials, 1 pruned, 1 failed, best 9.5 (trial 2), default 12"
 
 
+def test_other_budgets_are_shown_and_the_one_that_is_reached_first_tells_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("workers.progress.time.monotonic", lambda: now)
+    lines = Lines()
+    lines.show({"study": Snapshot(SlotCounts(200, 1, 1, budget_seconds=1800.0), ())})
+    now = 60.0
+    counts = SlotCounts(200, 5, 2, steps=300, budget_steps=1000, seconds=60.0, budget_seconds=1800.0)
+    views = {"study": Snapshot(counts, ())}
+    lines._clock.note(views)
+    (line,) = summaries(views, lines._clock)
+    assert line.startswith("5/200 trials, 300/1000 steps, 1:00 of 30:00, 0 pruned, about 2:")
+
+
 def test_each_ended_trial_gets_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines()
     lines.show({"study": VIEW})
