@@ -24,7 +24,6 @@ import copy
 import json
 import time
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -39,60 +38,10 @@ from storage.frozen import time_of
 from storage.history import FINISHED, History
 from storage.optuna_reading import ALL_STATES
 from storage.optuna_writing import OptunaWriting
+from storage.own_trial import OwnTrial, SlotEnd
 from storage.slots import Claim
 from storage.sql import trials as sql
 from storage.thrift import is_short
-
-REPORT_SECONDS = 1.0
-SHORT_REPORT_SECONDS = 10.0
-
-
-@dataclass
-class OwnTrial:
-    """A running trial of a slot that this process holds.
-
-    Attributes:
-        study_id: its study.
-        created: the trial as it was created; None of one that somebody else has made.
-        gathered: what is still to be written.
-        written: what the server has seen, but perhaps not its disk; and all system attributes.
-        written_at: when that was, by the monotonic clock.
-    """
-
-    study_id: int
-    created: FrozenTrial | None
-    gathered: Changes = field(default_factory=Changes)
-    written: Changes = field(default_factory=Changes)
-    written_at: float = 0.0
-
-
-@dataclass(frozen=True)
-class SlotEnd:
-    """How the slot of a trial ends together with the trial.
-
-    Attributes:
-        claim: the slot.
-        outcome: how it ends; None opens it for another attempt.
-        user_attrs: what is written with it.
-        step: how many training steps the trial has come.
-        failure: the class of failure that is counted.
-        reason: why, for people.
-        keeps_checkpoint: whether the next attempt goes on from the slot's checkpoint.
-    """
-
-    claim: Claim
-    outcome: str | None
-    user_attrs: Mapping[str, Any]
-    step: int = 0
-    failure: str | None = None
-    reason: str | None = None
-    keeps_checkpoint: bool = False
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What the statement that ends both is told of the slot."""
-        names = ("outcome", "step", "failure", "reason", "keeps_checkpoint")
-        return {**self.claim.key, **{name: getattr(self, name) for name in names}}
 
 
 class PoolStorage(OptunaWriting):
@@ -205,17 +154,13 @@ class PoolStorage(OptunaWriting):
 
     def _may_wait(self, own: OwnTrial) -> bool:
         """Whether a report may wait for the next: nobody decides by it, and people see the last one soon enough."""
-        pause = SHORT_REPORT_SECONDS if is_short(self.engine) else REPORT_SECONDS
-        return own.study_id not in self._asked and time.monotonic() - own.written_at < pause
+        return own.study_id not in self._asked and own.has_just_written(is_short=is_short(self.engine))
 
     def secure(self, trial_id: int) -> None:
         """Write again all that a server which crashes might lose of a trial of this process's own, and wait for it."""
         with self._lock:
             if (own := self._own.get(trial_id)) is not None:
-                changes = Changes()
-                changes.add(own.written)
-                changes.add(own.gathered)
-                own.gathered = changes
+                own.gathered = own.everything
                 self._write(trial_id, Changes(), is_lazy=False)
 
     def _write(self, trial_id: int, changes: Changes, *, is_lazy: bool = True) -> None:
@@ -254,10 +199,7 @@ class PoolStorage(OptunaWriting):
         """Return a trial as it is now; this process's own without asking. Raises KeyError where there is none."""
         with self._lock:
             own = self._own.get(trial_id)
-            if own is not None and own.created is not None:
-                trial = copy.deepcopy(own.created)
-                own.written.apply(trial)
-                own.gathered.apply(trial)
+            if own is not None and (trial := own.as_it_is()) is not None:
                 return trial
             with contextlib.suppress(UpdateFinishedTrialError):  # it was taken from us; reading is no fault
                 self.flush(trial_id)
@@ -310,8 +252,7 @@ class PoolStorage(OptunaWriting):
                 del self._sampling[own.study_id]
         if end is None and own is None:
             return super().set_trial_state_values(trial_id, state, values)
-        changes = Changes() if own is None else own.written
-        changes.add(Changes() if own is None else own.gathered)
+        changes = Changes() if own is None else own.everything
         changes.values = values or ()
         statement, arguments = sql.END, {}
         if end is not None:

@@ -19,7 +19,8 @@ from sqlalchemy.engine import URL
 from storage import slots
 from storage.engine import engine_options
 from storage.errors import SchemaVersionError
-from storage.optuna_trials import PoolStorage, SlotEnd
+from storage.optuna_trials import PoolStorage
+from storage.own_trial import SlotEnd
 from storage.slots import Claim
 
 

@@ -12,7 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy import event
 
-import storage.optuna_trials
+import storage.own_trial
 from sampler_policies.bounded_pruners import BoundedHyperbandPruner, BoundedMedianPruner
 from storage import reaper
 from storage.errors import LeaseLostError
@@ -28,7 +28,7 @@ NAMES = [f"x{own}" for own in range(8)]
 
 @pytest.fixture(autouse=True)
 def reports_go_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage.optuna_trials, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(storage.own_trial, "REPORT_SECONDS", 0.0)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def test_a_trial_taken_from_the_queue_is_gathered_too(store: Store) -> None:
 def test_reports_that_nobody_decides_by_wait_for_each_other(
     store: Store, stored: StoredStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.optuna_trials, "REPORT_SECONDS", 3600.0)
+    monkeypatch.setattr(storage.own_trial, "REPORT_SECONDS", 3600.0)
     claim, trial = started(store, stored)
     trial.report(0.25, 2)
     trial.report(0.125, 3)
@@ -172,7 +172,7 @@ def test_reports_that_nobody_decides_by_wait_for_each_other(
 def test_those_that_a_pruner_decides_by_do_not(
     store: Store, stored: StoredStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.optuna_trials, "REPORT_SECONDS", 3600.0)
+    monkeypatch.setattr(storage.own_trial, "REPORT_SECONDS", 3600.0)
     study = load(store)
     study.pruner = BoundedMedianPruner(n_startup_trials=1)
     trial = begin_trial(study, claimed(store, stored), {})
