@@ -1,6 +1,6 @@
 """Workers under faults, until so many have happened.
 
-    python -m tests.chaos [--faults 1000] [--workers 6] [--trials 50] [--seed 1] [--real 5] [--only SIGKILL]
+    python -m tests.chaos [--faults 1000] [--workers 6] [--trials 50] [--seed 1] [--real 5] [--only SIGKILL] [--quick]
 
 Each round is a study whose trials a crew of workers fills while something goes wrong twice a second. Simulated
 trainings of a second are most of it; one round of five trains real models. Prints faults by kind, what was lost (which
@@ -10,14 +10,34 @@ must be nothing) and how many training steps were done again; exits with 1 where
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import sys
 import time
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.chaos.arena import Outcome, arena, attempts_after_restart, fight
+from tests.chaos.arena import Outcome, Round, arena, attempts_after_restart, fight
+from tests.chaos.faults import FAULTS
+
+# After these, workers need a moment before they do anything at all.
+SLOW = ("server crash and restart", "connections refused", "network cut")
+QUICK = [
+    *(Round(workers=4, trials=12, pause=1.2 if kind in SLOW else 0.5, most=5, only=kind) for kind in FAULTS),
+    Round(workers=6, trials=30, pause=0.4, most=20),
+    Round(workers=8, trials=50, pause=0.4, most=20, only="SIGKILL"),
+    Round(workers=2, trials=6, pause=1.0, most=4, is_real=True),
+]
+
+
+def rounds(options: argparse.Namespace) -> Iterator[Round]:
+    """Return the rounds that are asked for; without a number, more and more."""
+    for number in range(1, options.rounds + 1) if options.rounds else itertools.count(1):
+        is_real = bool(options.real) and number % options.real == 0
+        trials = 12 if is_real and not options.rounds else options.trials
+        yield Round(options.workers, trials, options.pause, only=options.only, is_real=is_real)
 
 
 def main() -> int:
@@ -31,23 +51,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the faults")
     parser.add_argument("--real", type=int, default=5, help="each so many rounds one trains models; 0 never")
     parser.add_argument("--only", help="only faults whose name has this in it")
+    parser.add_argument("--quick", action="store_true", help="a round for each kind of fault, and three of more")
     options = parser.parse_args()
-    chance, total, rounds, started = random.Random(options.seed), Outcome(), 0, time.monotonic()
+    chance, total, fought, started = random.Random(options.seed), Outcome(), 0, time.monotonic()
     restarted = 0
     with arena() as where:
-        while rounds < options.rounds if options.rounds else total.faults.total() < options.faults:
-            rounds += 1
-            is_real = bool(options.real) and rounds % options.real == 0
-            trials = 12 if is_real and not options.rounds else options.trials
-            outcome = fight(
-                where, f"round-{rounds}", chance, workers=options.workers, trials=trials, pause=options.pause,
-                is_real=is_real, only=options.only,
-            )  # fmt: skip
-            restarted += attempts_after_restart(where, f"round-{rounds}", 3)
+        for own in QUICK if options.quick else rounds(options):
+            if not (options.quick or options.rounds) and total.faults.total() >= options.faults:
+                break
+            fought += 1
+            outcome = fight(where, f"round-{fought}", chance, own)
+            restarted += attempts_after_restart(where, f"round-{fought}", 3)
             total.add(outcome)
-            kind = "real" if is_real else "simulated"
+            kind = "real" if own.is_real else "simulated"
             print(
-                f"round {rounds} ({kind}): {outcome.faults.total()} faults, {outcome.attempts} attempts for "
+                f"round {fought} ({kind}): {outcome.faults.total()} faults, {outcome.attempts} attempts for "
                 f"{outcome.trials} trials, {outcome.repeated} of {outcome.steps} steps again, losses: {outcome.losses}",
                 file=sys.stderr,
             )
@@ -57,7 +75,7 @@ def main() -> int:
     table.add_section()
     for name, value in {
         "faults": str(total.faults.total()),
-        "rounds, each with exactly its number of trials ended": str(rounds),
+        "rounds, each with exactly its number of trials ended": str(fought),
         "trials": str(total.trials),
         "attempts": str(total.attempts),
         "attempts by workers restarted on finished studies": str(restarted),

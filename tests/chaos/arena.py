@@ -96,25 +96,36 @@ def make_study(url: str, name: str, trials: int, *, is_real: bool) -> StoredStud
         return save_study(store, draft_study(make_spec(spec), panel()))
 
 
-def fight(
-    where: Arena, name: str, chance: random.Random, *, workers: int, trials: int, pause: float, is_real: bool = False,
-    only: str | None = None,
-) -> Outcome:  # fmt: skip
-    """Let a crew fill a study's slots under faults, one every ``pause`` seconds; return what came of it."""
+@dataclass(frozen=True)
+class Round:
+    """What a round is: so many workers and trials, a fault every ``pause`` seconds, at most ``most`` of them."""
+
+    workers: int
+    trials: int
+    pause: float
+    most: int | None = None
+    only: str | None = None
+    is_real: bool = False
+
+
+def fight(where: Arena, name: str, chance: random.Random, of: Round) -> Outcome:
+    """Let a crew fill a study's slots under faults; return what came of it."""
+    trials, is_real = of.trials, of.is_real
     stored = make_study(where.server.url, name, trials, is_real=is_real)
     outcome = Outcome(trials=trials)
-    kinds = [kind for kind in FAULTS if only is None or only in kind]
+    kinds = [kind for kind in FAULTS if of.only is None or of.only in kind]
     pending: list[tuple[float, Later]] = []
     started = last = time.monotonic()
     steps = Path(where.server.log.parent, f"{name}.steps")
-    with Crew(where.url, name, workers, steps, is_real=is_real) as crew:
+    with Crew(where.url, name, of.workers, steps, is_real=is_real) as crew:
         scene = Scene(where.server, where.proxy, crew, chance)
         while crew.tend():
             now = time.monotonic()
             for due, later in [own for own in pending if own[0] <= now]:
                 later.end()
                 pending.remove((due, later))
-            if now - last >= pause and kinds:
+            is_enough = of.most is not None and outcome.faults.total() >= of.most
+            if now - last >= of.pause and not is_enough:
                 last = now
                 kind = chance.choices(kinds, [FAULTS[own][1] for own in kinds])[0]
                 if (later_on := FAULTS[kind][0](scene)) is not None:

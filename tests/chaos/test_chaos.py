@@ -1,75 +1,53 @@
-"""A short fight with every kind of fault, and one with nothing but kills; `python -m tests.chaos` is the long one."""
+"""A short fight with every kind of fault; `python -m tests.chaos` without --quick is the long one."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-
-import pytest
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from storage.store import open_store
-from storage.studies import open_study
 from tests.chaos import audit
-from tests.chaos.arena import Arena, arena, attempts_after_restart, fight
+from tests.chaos.arena import arena, make_study
 from tests.chaos.faults import FAULTS
-from tests.storage.helpers import execute
+from tests.storage.helpers import claimed, execute, finish, joined
 
-# After these, workers need a moment before they do anything at all.
-SLOW = ("server crash and restart", "connections refused", "network cut")
-
-
-@pytest.fixture(scope="module")
-def where() -> Iterator[Arena]:
-    with arena() as own:
-        yield own
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_audit_sees_what_it_is_for(where: Arena) -> None:
+def test_nothing_is_lost_whatever_goes_wrong() -> None:
+    """In a process of its own and without coverage, whose hooks at the end of processes are not what is tested."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos", "--quick", "--seed", "7"],
+        cwd=ROOT, env={**environment, "COLUMNS": "120"}, capture_output=True, text=True, timeout=1500, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-5000:]}"
+    assert all(kind in done.stdout for kind in FAULTS)
+
+
+def test_the_audit_sees_what_it_is_for() -> None:
     """A check that cannot fail would prove nothing."""
-    fight(where, "audited", random.Random(1), workers=2, trials=4, pause=1000)
-    with open_store(where.server.url, application_name="castpool worker 0") as store:
-        stored = open_study(store, "audited")
-        assert audit.losses(store, stored, 4, is_real=False) == []
-        number = "(SELECT trial_id FROM trials ORDER BY trial_id DESC LIMIT 1)"
-        for harm in (
-            f"INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES ({number}, 'late', '1')",
-            f"UPDATE trials SET state = 'FAIL' WHERE trial_id = {number}",
-            f"UPDATE trial_params SET param_value = 0.5 WHERE trial_id = {number}",
-            f"DELETE FROM trial_intermediate_values WHERE trial_id = {number} AND step = 6",
-            "INSERT INTO castpool_artifacts (artifact_id, part, payload) "
-            f"VALUES ('checkpoint-{stored.study_id}-0-1-10', 0, '')",
-        ):
-            execute(store, harm)
-        found = " ".join(audit.losses(store, stored, 4, is_real=False))
-    for words in ("ended more than once", "wrote trial_user_attributes", "wrote trial_params", "has ['FAIL']"):
+    with arena() as where:
+        stored = make_study(where.server.url, "audited", 2, is_real=False)
+        with open_store(where.server.url, application_name=f"castpool worker {os.getpid()}") as store:
+            worker = joined(store, stored, os.getpid())
+            for _ in range(2):
+                finish(store, claimed(store, stored, worker))
+            assert audit.losses(store, stored, 2, is_real=True) == []
+            last = "(SELECT trial_id FROM trials ORDER BY trial_id DESC LIMIT 1)"
+            for harm in (
+                f"INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES ({last}, 'late', '1')",
+                f"UPDATE trials SET state = 'FAIL' WHERE trial_id = {last}",
+                "INSERT INTO castpool_artifacts (artifact_id, part, payload) "
+                f"VALUES ('checkpoint-{stored.study_id}-9-1-10', 0, '')",
+                "UPDATE castpool_slots SET lease_until = now() WHERE slot = 1",
+            ):
+                execute(store, harm)
+        with open_store(where.server.url) as store:
+            found = " ".join(audit.losses(store, stored, 2, is_real=True))
+            execute(store, "UPDATE castpool_slots SET checkpoint = NULL")
+    for words in ("ended more than once", "wrote trial_user_attributes", "has ['FAIL']", "slot 1 has not ended"):
         assert words in found
-    assert "checkpoints are left" in found
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-def test_nothing_is_lost_by(where: Arena, kind: str) -> None:
-    name = kind.replace(" ", "-")
-    pause = 1.2 if kind in SLOW else 0.5
-    outcome = fight(where, name, random.Random(kind), workers=4, trials=16, pause=pause, only=kind)
-    assert outcome.losses == []
-    assert outcome.faults[kind] >= 2
-
-
-def test_nothing_is_lost_when_everything_goes_wrong(where: Arena) -> None:
-    outcome = fight(where, "everything", random.Random(7), workers=6, trials=30, pause=0.3)
-    assert outcome.losses == []
-    assert len(outcome.faults) >= 5
-    assert outcome.attempts > outcome.trials
-    assert attempts_after_restart(where, "everything", 3) == 0
-
-
-def test_exactly_fifty_trials_end_under_kills(where: Arena) -> None:
-    outcome = fight(where, "fifty", random.Random(8), workers=8, trials=50, pause=0.3, only="SIGKILL")
-    assert outcome.losses == []
-    assert attempts_after_restart(where, "fifty", 3) == 0
-
-
-def test_real_trainings_survive_too(where: Arena) -> None:
-    outcome = fight(where, "real", random.Random(9), workers=2, trials=6, pause=1.5, is_real=True)
-    assert outcome.losses == []
-    assert outcome.faults.total() >= 1
+    assert "reports at" not in found
