@@ -19,6 +19,7 @@ from psycopg.rows import namedtuple_row
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, Connection, Engine, Row
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from storage.errors import StorageUnreachableError, StorageURLError
 from storage.thrift import watch
@@ -111,7 +112,8 @@ def is_passing(error: BaseException) -> bool:
         error = cause
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError)
+    passing = (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError, psycopg.InterfaceError)
+    return isinstance(error, passing)
 
 
 def patiently(action: Callable[[], T], patience_seconds: float = WORKING_PATIENCE_SECONDS) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from storage import schema, trials
 from storage.embedded import EmbeddedServer
 from storage.engine import FIRST_PATIENCE_SECONDS, connect, patiently, unreachable
 from storage.optuna_trials import PoolStorage
-from storage.url import parse, redacted
-
-URL_VARIABLE = "CASTPOOL_STORAGE"
+from storage.secrets import secret, with_password
+from storage.url import URL_VARIABLE, parse, redacted
 
 
 @dataclass(frozen=True)
@@ -44,14 +42,16 @@ def open_store(
 ) -> Iterator[Store]:
     """Open the storage at ``url``, at ``$CASTPOOL_STORAGE``, or the embedded server, and create its tables.
 
+    ``$CASTPOOL_STORAGE_FILE`` and ``$PGPASSWORD_FILE`` name files that hold them.
+
     Raises:
         StorageURLError: the URL is not PostgreSQL's.
         StorageUnreachableError: no server answers within ``patience_seconds``.
         SchemaVersionError: the tables are another castpool's.
     """
-    url = url or os.environ.get(URL_VARIABLE) or None
+    url = url or secret(URL_VARIABLE)
     if url is not None:
-        with _opened(parse(url), application_name, patience_seconds, is_embedded=False) as store:
+        with _opened(with_password(parse(url)), application_name, patience_seconds, is_embedded=False) as store:
             yield store
         return
     with EmbeddedServer() as server:

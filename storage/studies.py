@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 import optuna
@@ -27,6 +27,12 @@ class StoredStudy:
     identity: Mapping[str, Any]
     plan: Mapping[str, Any]
     dataset: str
+    created_at: datetime
+
+    @property
+    def key(self) -> str:
+        """What no study in another storage has, and no later one of the same name."""
+        return f"{self.name} {self.created_at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from sqlalchemy.exc import ArgumentError
 
 from storage.errors import StorageURLError
 
+URL_VARIABLE = "CASTPOOL_STORAGE"
 WRITE_INSTEAD = "write postgresql://user@host:5432/database, or leave it out for the embedded server."
 WHY_NOT = {
     "sqlite": "SQLite locks the whole file for every write, and Optuna itself advises against it for parallel work",

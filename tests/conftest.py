@@ -71,7 +71,7 @@ def server() -> Iterator[URL]:
 def template(server: URL) -> str:
     """The name of a database that holds castpool's tables, for copying."""
     name = f"template_{uuid.uuid4().hex[:12]}"
-    _administer(server, f"CREATE DATABASE {name}")
+    administer(server, f"CREATE DATABASE {name}")
     with open_store(server.set(database=name).render_as_string(hide_password=False)):
         pass
     return name
@@ -98,14 +98,14 @@ def store(database: str) -> Iterator[Store]:
 
 def _database(server: URL, source: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(server, f"CREATE DATABASE {name} {source}")
+    administer(server, f"CREATE DATABASE {name} {source}")
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:
-        _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+        administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _administer(server: URL, statement: str) -> None:
+def administer(server: URL, statement: str) -> None:
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))

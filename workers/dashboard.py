@@ -1,23 +1,20 @@
-"""optuna-dashboard on the study's own storage."""
+"""optuna-dashboard on the study's own storage, behind a server that is made for more than one visitor."""
 
 from __future__ import annotations
 
-import socket
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+import logging
+import threading
 
 import typer
 from optuna_dashboard import wsgi
+from waitress.server import create_server
 
-from sampler_policies.errors import InputError
+from storage.artifacts import open_artifacts
 from storage.store import Store
+from workers.listening import listen
 from workers.signals import StopRequest
 
-
-class _Silent(WSGIRequestHandler):
-    """Answers without a line for every request."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Write nothing."""
+THREADS = 8
 
 
 def serve(store: Store, host: str, port: int) -> None:
@@ -26,13 +23,17 @@ def serve(store: Store, host: str, port: int) -> None:
     Raises:
         InputError: the address is not to be had.
     """
-    try:
-        server = make_server(host, port, wsgi(store.trials), handler_class=_Silent)
-    except (OSError, socket.gaierror) as error:
-        why = f"it cannot be listened on ({error.strerror}): write another."
-        raise InputError("port", f"{host}:{port}", why) from None
-    with server, StopRequest() as stop:
-        server.timeout = 0.5
-        typer.echo(f"optuna-dashboard for {store.address}\n  http://{host}:{server.server_port}/  (Ctrl-C ends it)")
-        while not stop.is_set:
-            server.handle_request()
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    # waitress leaves its socket open where the address is taken.
+    listening = listen(host, port)
+    server = create_server(
+        wsgi(store.trials, artifact_store=open_artifacts(store.engine)), sockets=[listening], threads=THREADS
+    )
+    port = listening.getsockname()[1]
+    serving = threading.Thread(target=server.run, name="dashboard", daemon=True)
+    with StopRequest() as stop:
+        serving.start()
+        typer.echo(f"optuna-dashboard for {store.address}\n  http://{host}:{port}/  (Ctrl-C ends it)")
+        while not stop.wait(0.5) and serving.is_alive():
+            pass
+        server.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import socket
@@ -11,31 +10,35 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
+from structlog.contextvars import bind_contextvars
 
 from sampler_policies.errors import InputError
 from sampler_policies.plan import Plan
 from sampler_policies.pruners import build_pruner
-from sampler_policies.sampler_builder import build_sampler, sampler_name
+from sampler_policies.sampler_builder import build_sampler
 from storage import artifacts, datasets, reaper, roster, slots
 from storage.errors import LeaseLostError
 from storage.slots import Claim, SlotCounts
 from storage.store import Store
 from storage.studies import StoredStudy
 from storage.trials import begin_trial, end_trial, note
+from workers import memory
 from workers.checkpoints import Checkpoints
 from workers.extras import Extras
 from workers.failures import ALL_BAD, BAD_CONFIGURATION, OUT_OF_MEMORY
 from workers.heartbeat import Heartbeat
+from workers.logs import about, get_logger
 from workers.objective import Job, Trained, ended_by, free_memory, train
 from workers.series import Series
 from workers.signals import StopRequest
 from workers.spec import StudySpec, make_spec
+from workers.trial_notes import best_value, notes, said, sampled_by, versions
 from workers.validation_hook import Ending
+from workers.validation_plot import attach_plot
 
-log = logging.getLogger("castpool.worker")
+log = get_logger("worker")
 
 # Leases last a minute, so nobody waits much longer for the slots of the dead than if each claim looked for them.
 REAP_SECONDS = 10.0
@@ -102,21 +105,30 @@ class Desk:
 
     def fill(self, claim: Claim) -> None:
         """Train the trial of a claimed slot, and tell how it ended."""
+        with about(study=self.stored.name, slot=claim.slot, attempt=claim.attempt, worker=self.worker_id, trial=None):
+            self._fill(claim)
+
+    def _fill(self, claim: Claim) -> None:
         try:
             trial = self.begin(claim)
-            note(self.study, trial, {"sampler": sampled_by(self.study, trial, claim)})
+            bind_contextvars(trial=trial.number)
+            log.info("trial started", **({"goes_on_at": claim.checkpoint_step} if claim.checkpoint else {}))
+            note(self.study, trial, {"sampler": sampled_by(self.study, trial, claim), "versions": versions()})
             checkpoints = Checkpoints(self.study, trial, claim, self.artifacts)
+            memory.start_measuring()
             with Heartbeat(self.study, trial, claim) as heartbeat:
                 trained = self._train(trial, claim, heartbeat, checkpoints)
                 if trained.ending.failure == OUT_OF_MEMORY:
                     free_memory()
                 self.stop.wait(trained.ending.pause_seconds)  # the lease holds meanwhile
+                self._show(trial, trained)
             self.tell(trial, claim, trained)
+            log.info("trial ended", **said(trained))
             if not trained.ending.goes_on_from_checkpoint:
                 checkpoints.forget()
         except (LeaseLostError, UpdateFinishedTrialError) as error:
             # Whoever took the slot has ended this attempt; nothing of it may be written any more.
-            log.warning("%s", error)
+            log.warning(str(error))
 
     def tell(self, trial: optuna.Trial, claim: Claim, trained: Trained) -> None:
         """Write down how a trial ended, and end its slot or hand it back.
@@ -137,7 +149,7 @@ class Desk:
             state,
             trained.value if state == TrialState.COMPLETE else None,
             outcome=None if ending.is_followed else ending.outcome,
-            user_attrs=_notes(trained),
+            user_attrs=notes(trained),
             step=trained.step,
             failure=ending.failure,
             reason=ending.reason,
@@ -145,6 +157,15 @@ class Desk:
         )
         if ending.failure == BAD_CONFIGURATION:
             slots.stop_study(self.store.engine, self.stored.study_id, ending.reason or "", ALL_BAD)
+
+    def _show(self, trial: optuna.Trial, trained: Trained) -> None:
+        """Attach a picture to a trial that is better than all before it."""
+        if trained.model is None or trained.value >= best_value(self.study):
+            return
+        try:
+            attach_plot(self.store, trial, self.job, trained.model)
+        except Exception:  # a trial is worth more than its picture
+            log.warning("a trial's forecast was not drawn", exc_info=True)
 
     def _load_study(self) -> optuna.Study:
         plan, extras = self.job.plan, self.job.extras
@@ -184,32 +205,6 @@ class Desk:
             return Trained(Ending("pruned", str(error)), math.inf, 0, 0.0)
         except Exception as error:
             return Trained(ended_by(error, claim.failures), math.inf, 0, 0.0)
-
-
-def _notes(trained: Trained) -> dict[str, Any]:
-    notes: dict[str, Any] = {"training_seconds": round(trained.seconds, 3)}
-    if trained.ending.reason:
-        notes["reason"] = trained.ending.reason
-    if trained.ending.failure:
-        notes["failure"] = trained.ending.failure
-    if trained.best_step:
-        notes["best_step"] = trained.best_step
-    if trained.changed:
-        notes["for_want_of_memory"] = dict(trained.changed)
-    notes["memory_mb"] = round(psutil.Process().memory_info().rss / 2**20)
-    return notes
-
-
-def sampled_by(study: optuna.Study, trial: optuna.Trial, claim: Claim) -> str:
-    """Return who chose the trial's parameters."""
-    if claim.retry_of is not None:
-        before = study._storage.get_trial(claim.retry_of)
-        return str(before.user_attrs.get("sampler", "unknown"))
-    if claim.params:
-        return "the model's defaults"
-    if "fixed_params" in trial._cached_frozen_trial.system_attrs:
-        return "enqueued"
-    return sampler_name(study, trial._cached_frozen_trial)
 
 
 def load_job(store: Store, stored: StoredStudy, extras: Extras | None = None) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -12,10 +13,14 @@ import torch
 
 from storage.store import Store, open_store
 from storage.studies import StoredStudy, only_study, open_study, unfinished_studies
+from workers.exporter import exporting
 from workers.extras import Extras, unpacked
+from workers.logs import get_logger, log_format, set_up
 from workers.objective import quiet
 from workers.signals import EXIT_RECYCLED, EXIT_STOPPED, StopRequest
 from workers.worker import Worker
+
+log = get_logger("worker")
 
 # A worker may come up while the server is just restarting; the person who typed `tune` is told sooner.
 PATIENCE_SECONDS = 60.0
@@ -30,6 +35,7 @@ def main(
     threads: int | None = None,
     extras: bytes | None = None,
     with_parent: bool = False,
+    metrics: tuple[str, int | None] = ("127.0.0.1", None),
 ) -> int:
     """Work on studies until they are done or a signal comes; return the exit code.
 
@@ -39,7 +45,11 @@ def main(
         threads: torch's threads; None leaves them as they are.
         extras: what `extras.packed` made in this user's own process.
         with_parent: stop when the process that started this one is gone.
+        metrics: where to serve measures for Prometheus; without a port, nowhere.
     """
+    if with_parent:
+        # Beside a live table, or lines of its own, the pool has no use for what all is well with.
+        set_up("text", logging.INFO if log_format("text") == "json" else logging.WARNING)
     quiet()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -52,7 +62,8 @@ def main(
             served = studies_to_serve(store, studies)
             if with_parent and any(map(is_rays, served)):
                 os.setsid()  # Ray's processes are to hear no Ctrl-C in the pool's terminal: this one stops them
-            is_replaced = _work(store, served, stop, objects)
+            with exporting(store, served, *metrics, log.info):
+                is_replaced = _work(store, served, stop, objects)
         if stop.is_set:
             return EXIT_STOPPED
         return EXIT_RECYCLED if is_replaced and with_parent else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextvars import copy_context
 from types import TracebackType
 
 import optuna
@@ -27,19 +28,17 @@ class Heartbeat:
         over: why the attempt is to stop though the slot is held: another budget of the study is spent.
     """
 
-    def __init__(
-        self, study: optuna.Study, trial: optuna.Trial, claim: Claim, beat_seconds: float = BEAT_SECONDS
-    ) -> None:
+    def __init__(self, study: optuna.Study, trial: optuna.Trial, claim: Claim) -> None:
         self._study = study
         self._trial = trial
         self._claim = claim
-        self._beat_seconds = beat_seconds
         self.step = 0
         self.over: str | None = None
         self._ended = threading.Event()
         self._lost = threading.Event()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        # Its lines belong to the same trial.
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), name="heartbeat", daemon=True)
 
     @property
     def is_lost(self) -> bool:
@@ -62,7 +61,7 @@ class Heartbeat:
         try:
             while True:
                 self.over = beat(self._study, self._trial, self._claim, self.step)
-                if self._ended.wait(self._beat_seconds):
+                if self._ended.wait(BEAT_SECONDS):
                     return
         except (LeaseLostError, UpdateFinishedTrialError) as error:
             log.warning("%s", error)

@@ -28,6 +28,7 @@ from workers.checkpointing import Checkpointing, TrainingLeft
 from workers.checkpoints import Checkpoints
 from workers.extras import Extras
 from workers.failures import DIVERGED, OUT_OF_MEMORY, failure_of, halved, in_one_line, judge
+from workers.logs import logs_json
 from workers.losses import build_loss
 from workers.series import Series
 from workers.spec import StudySpec
@@ -70,7 +71,8 @@ class Trained:
     """What came of a training. ``value`` is the best check's loss, reached at step ``best_step``.
 
     ``seconds`` were spent building, training and validating, without what reports, the pruner and checkpoints took;
-    ``step`` is how far the training came, ``changed`` what was changed of its configuration for want of memory.
+    ``step`` is how far the training came, ``changed`` what was changed of its configuration for want of memory,
+    ``model`` the fitted model of a training that came to its end.
     """
 
     ending: Ending
@@ -79,6 +81,7 @@ class Trained:
     seconds: float
     step: int = 0
     changed: Mapping[str, int] = field(default_factory=dict)
+    model: Any = field(default=None, repr=False)
 
 
 def configure(job: Job, trial: optuna.Trial) -> dict[str, Any]:
@@ -178,6 +181,7 @@ def train(
     )
     started = time.monotonic()
     ending: Ending | None = None
+    model = None
     try:
         model = build_model(job, config, [hook, keeper])
         # neuralforecast prints a model's whole configuration before it gives a diverged one up.
@@ -195,7 +199,9 @@ def train(
     except Exception as error:
         ending = ended_by(error, failures)
     seconds = time.monotonic() - started - hook.storage_seconds - keeper.seconds
-    return Trained(ending or hook.ending, hook.best_value, hook.best_step, seconds, hook.step, changed)
+    ending = ending or hook.ending
+    whole = model if ending.outcome == "complete" else None
+    return Trained(ending, hook.best_value, hook.best_step, seconds, hook.step, changed, whole)
 
 
 def _state(checkpoints: Checkpoints | None) -> dict[str, Any] | None:
@@ -237,5 +243,8 @@ def quiet() -> None:
     for name in ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if logs_json():  # Optuna writes for itself otherwise
+        optuna.logging.disable_default_handler()
+        optuna.logging.enable_propagation()
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|neuralforecast|torch)\b.*")
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

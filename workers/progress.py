@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.snapshot import Snapshot, TrialView
+from workers.logs import get_logger, logs_json
+
+log = get_logger("progress")
 
 SHOWN_TRIALS = 12
 LINE_SECONDS = 10.0
+LOG_SECONDS = 30.0
 
 
 class Progress(Protocol):
@@ -37,6 +42,8 @@ def progress_for(name: str) -> Progress:
     """Return what shows progress: ``live``, ``lines``, ``quiet``, or ``auto`` by where standard error goes."""
     if name == "quiet":
         return Quiet()
+    if name == "auto" and logs_json():
+        return Logged()
     if name == "live" or (name == "auto" and sys.stderr.isatty()):
         return LiveTable()
     return Lines()
@@ -87,6 +94,29 @@ class Lines(Quiet):
             self._said_at = time.monotonic()
             for line in summaries(views, self._clock):
                 self.say(line)
+
+
+class Logged(Quiet):
+    """A line of the log every half a minute: each trial's own lines are its worker's."""
+
+    def __init__(self) -> None:
+        self._clock = _Clock()
+        self._said_at = -math.inf
+
+    def say(self, line: str) -> None:
+        """Log the line."""
+        log.info(line)
+
+    def show(self, views: Mapping[str, Snapshot]) -> None:
+        """Log how far the studies are, now and then and at their end."""
+        self._clock.note(views)
+        is_done = all(own.counts.is_done for own in views.values())
+        if is_done or time.monotonic() - self._said_at >= LOG_SECONDS:
+            self._said_at = time.monotonic()
+            for name, view in views.items():
+                counts = view.counts
+                best = view.best.value if view.best is not None else None
+                log.info("progress", study=name, ended=counts.ended, slots=counts.slots, best_loss=best)
 
 
 class LiveTable(Quiet):

@@ -21,11 +21,12 @@ from ray.tune.search import Searcher
 from storage.errors import LeaseLostError
 from storage.slots import Claim
 from storage.trials import note
-from workers.desk import Desk, sampled_by
+from workers.desk import Desk
 from workers.failures import UNKNOWN
 from workers.heartbeat import Heartbeat
 from workers.objective import Trained, ended_as, for_want_of_memory, record_config
 from workers.signals import StopRequest
+from workers.trial_notes import sampled_by
 from workers.validation_hook import Ending
 
 log = logging.getLogger("castpool.ray")

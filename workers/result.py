@@ -23,18 +23,22 @@ from neuralforecast import NeuralForecast
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from storage import snapshot
+from storage.attachments import attach
 from storage.snapshot import Snapshot
 from storage.store import Store
 from storage.studies import StoredStudy
+from workers.forecast_plot import forecast_plot
 from workers.hierarchy import load_fitted, reconciled, save_fitted
+from workers.notes import write_note
 from workers.objective import Job, build_model
 from workers.report import render_report
 from workers.signals import StoppedError, StopRequest
+from workers.tracked_model import MODEL_FILE, packed
 
 PACKAGES = ("castpool", "neuralforecast", "optuna", "torch", "pytorch-lightning", "pandas")
 MODEL_FOLDER = "model"
 SAY_SECONDS = 10.0
-FILES = (MODEL_FOLDER, "forecast.csv", "best.json", "trials.csv", "report.html")
+FILES = (MODEL_FOLDER, "forecast.csv", "forecast.png", "best.json", "trials.csv", "report.html")
 # Two results with these in common are the same model, trained and reported on the same trials.
 WINNER = (
     *("study", "model", "horizon", "loss", "reconciliation", "trial", "step", "params", "config"),
@@ -52,8 +56,8 @@ class NoResultError(RuntimeError):
 class Result:
     """The outcome of a study. ``forecast`` has ``unique_id``, ``ds`` and the model's columns, horizon rows a series.
 
-    ``out`` holds ``model/`` (for `NeuralForecast.load`), ``forecast.csv``, ``best.json``, ``trials.csv`` and
-    ``report.html``.
+    ``out`` holds ``model/`` (for `NeuralForecast.load`), ``forecast.csv`` and ``forecast.png``, ``best.json``,
+    ``trials.csv`` and ``report.html``.
     """
 
     neuralforecast: NeuralForecast
@@ -98,6 +102,7 @@ def write_result(
     trials = trials_table(study)
     if _holds(out, best):
         fitted = load_fitted(out / MODEL_FOLDER, best["reconciliation"])
+        _keep_with_study(store, stored, best, out)
         return Result(fitted, fitted.predict(futr_df=job.series.futr), best, trials, out)
     say("fitting the best configuration on all data")
     fitted = fit_best(job, study.trials[best["trial"]], stop, say)
@@ -106,15 +111,25 @@ def write_result(
     forecast = fitted.predict(futr_df=job.series.futr)
     report = render_report(study=study, best=best, history=job.series.frame, forecast=forecast)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+    # On the same file system: a folder that is there may be a mounted one.
+    with tempfile.TemporaryDirectory(dir=out if out.is_dir() else out.parent, prefix=f".{out.name}-") as folder:
         fresh = Path(folder) / out.name
         save_fitted(fitted, fresh / MODEL_FOLDER, job.series.hierarchy)
         (fresh / "best.json").write_text(json.dumps(best, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         forecast.to_csv(fresh / "forecast.csv", index=False)
         trials.to_csv(fresh / "trials.csv", index=False)
         (fresh / "report.html").write_text(report, encoding="utf-8")
+        (fresh / "forecast.png").write_bytes(forecast_plot(job.series.frame, forecast, in_a_sentence(best)))
         _put_in_place(fresh, out)
+    _keep_with_study(store, stored, best, out)
     return Result(fitted, forecast, best, trials, out)
+
+
+def _keep_with_study(store: Store, stored: StoredStudy, best: Mapping[str, Any], out: Path) -> None:
+    """Attach the files to the study, where optuna-dashboard shows them and MLflow gets them from."""
+    files = {name: (out / name).read_bytes() for name in FILES if name != MODEL_FOLDER}
+    attach(store.engine, stored.study_id, {**files, MODEL_FILE: packed(out)})
+    write_note(store, stored, in_a_sentence(best))
 
 
 def _holds(out: Path, best: Mapping[str, Any]) -> bool:

@@ -30,6 +30,9 @@ MEANING = (
     "stat_exog",
 )
 
+# What concerns one run of a study, and is not kept with it: some of it may hold credentials.
+OF_THIS_RUN = ("storage", "tracking_uri", "metrics_port", "metrics_host", "out")
+
 TRIALS_WITHIN_BUDGETS = 200
 
 
@@ -58,6 +61,9 @@ class StudySpec(BaseModel):
     storage: str | None = Field(
         None, description="where the study is, as postgresql://user@host/db; by default the embedded server"
     )
+    tracking_uri: str | None = Field(None, description="MLflow to show the study in too, as http://localhost:5000")
+    metrics_port: int | None = Field(None, description="port on which to serve measures for Prometheus", ge=0, lt=65536)
+    metrics_host: str = Field("127.0.0.1", description="address for it; any but localhost is open to all")
     out: str | None = Field(None, description="folder for the result; by default castpool-out/<study>")
     loss: str | dict[str, Any] = Field("MAE", description="training loss of neuralforecast")
     valid_loss: str | dict[str, Any] | None = Field(None, description="loss to judge trials by; the training loss")

@@ -12,6 +12,8 @@ from storage.roster import Present
 from storage.snapshot import Snapshot
 from storage.store import Store
 from storage.studies import StoredStudy, only_study
+from workers import measures
+from workers.measures import Measure, read_measures
 from workers.progress import summary
 
 SHOWN_RETRIES = 10
@@ -25,6 +27,7 @@ class Status:
     address: str
     view: Snapshot
     workers: tuple[Present, ...]
+    measures: tuple[Measure, ...] = ()
 
 
 def read_status(store: Store, name: str | None, *, reaps: bool = False) -> Status:
@@ -37,7 +40,8 @@ def read_status(store: Store, name: str | None, *, reaps: bool = False) -> Statu
     if reaps:
         reaper.reap(store.engine, stored.study_id)
     view = snapshot.take(store.engine, stored.study_id)
-    return Status(stored, store.address, view, tuple(roster.present(store.engine, stored.study_id)))
+    present = tuple(roster.present(store.engine, stored.study_id))
+    return Status(stored, store.address, view, present, tuple(read_measures(store, stored)))
 
 
 def as_values(status: Status) -> dict[str, Any]:
@@ -60,6 +64,7 @@ def as_values(status: Status) -> dict[str, Any]:
         "best": _trial_values(view.best),
         "default_value": view.default.value if view.default is not None else None,
         "trials_running": [_trial_values(own) for own in running],
+        "measures": measures.as_values(status.measures),
         "workers": [
             {
                 "worker": own.worker_id,
@@ -108,6 +113,7 @@ def as_text(status: Status) -> str:
     lines = [f"study {status.stored.name} in {status.address}", summary(status.view)]
     if status.view.counts.over:
         lines.append(f"over: {status.view.counts.over}")
+    lines += measures.as_lines(status.measures)
     trials = {own.slot: own for own in status.view.trials if own.state == "RUNNING"}
     for own in status.workers:
         doing = "idle"

@@ -19,9 +19,10 @@ from storage.studies import StoredStudy, create_or_resume, refuse_conflict
 from workers.extras import Extras
 from workers.hierarchy import reconciled
 from workers.losses import build_loss
+from workers.notes import write_note
 from workers.objective import Job, build_model, configure
 from workers.planning import plan_study
-from workers.spec import StudySpec
+from workers.spec import OF_THIS_RUN, StudySpec
 
 SAMPLED_BUILDS = 8
 
@@ -89,11 +90,11 @@ def save_study(store: Store, draft: Draft) -> StoredStudy:
     identity = spec.identity(draft.dataset)
     refuse_conflict(store, draft.name, identity)
     datasets.put(store.engine, draft.payload)
-    return create_or_resume(
+    stored = create_or_resume(
         store,
         draft.name,
-        # Where the study is kept and where its files go is the business of whoever runs it.
-        spec=spec.model_dump(mode="json", exclude={"storage", "out", "hierarchy"}),
+        # Where the study is kept and shown and where its files go is the business of whoever runs it.
+        spec=spec.model_dump(mode="json", exclude={*OF_THIS_RUN, "hierarchy"}),
         identity=identity,
         plan={**plan.to_json(), "needs": draft.job.extras.names},
         dataset=draft.dataset,
@@ -102,6 +103,8 @@ def save_study(store: Store, draft: Draft) -> StoredStudy:
         seconds=spec.time_budget,
         steps=spec.steps_budget,
     )
+    write_note(store, stored)
+    return stored
 
 
 def _name(spec: StudySpec, payload: bytes) -> str:

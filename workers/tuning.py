@@ -16,10 +16,13 @@ from storage import reaper, snapshot
 from storage.snapshot import Snapshot
 from storage.store import Store, open_store
 from storage.studies import StoredStudy
+from workers.exporter import exporting
 from workers.lineup import Entrant, line_up
 from workers.pool import Pool, local_workers, warm_up
 from workers.progress import Progress, progress_for
 from workers.signals import StoppedError, StopRequest
+from workers.tracking_client import tracking_uri
+from workers.tracking_thread import Tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +74,7 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
     """Do what `tune` promises, for the values of a spec."""
     shown = progress_for(progress)
     lineup = line_up(values, table)
+    uri = tracking_uri(lineup.entrants[0].spec.tracking_uri)
     shown.say("reading the data and loading neuralforecast")
     first = lineup.entrants[0].spec
     n_workers = local_workers(first.workers, sum(own.spec.trials for own in lineup.entrants))
@@ -101,14 +105,18 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
                 shown.say(f"warning: {warning}")
         extras = {own.name: draft.job.extras for own, draft in zip(studies, drafts, strict=True)}
         has_extras = any(own.names for own in extras.values())
-        run_pool(store, studies, n_workers, stop, shown, extras=packed(extras) if has_extras else None)
-        views = [snapshot.take(store.engine, own.study_id) for own in studies]
-        winner = min(range(len(studies)), key=lambda index: _best_value(views[index]))
-        stored, job = studies[winner], drafts[winner].job
-        out = Path(first.out or "castpool-out")
-        if len(studies) > 1 or not first.out:
-            out /= stored.name
-        return write_result(store, stored, job, out, stop, shown.say)
+        with (
+            exporting(store, studies, first.metrics_host, first.metrics_port, shown.say),
+            Tracking(store, studies, uri, shown.say),
+        ):
+            run_pool(store, studies, n_workers, stop, shown, extras=packed(extras) if has_extras else None)
+            views = [snapshot.take(store.engine, own.study_id) for own in studies]
+            winner = min(range(len(studies)), key=lambda index: _best_value(views[index]))
+            stored, job = studies[winner], drafts[winner].job
+            out = Path(first.out or "castpool-out")
+            if len(studies) > 1 or not first.out:
+                out /= stored.name
+            return write_result(store, stored, job, out, stop, shown.say)
 
 
 def _draft(entrant: Entrant, table: pd.DataFrame | None) -> Draft:

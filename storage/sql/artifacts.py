@@ -13,3 +13,14 @@ DELETE FROM castpool_artifacts a
    AND NOT EXISTS (SELECT FROM castpool_slots s WHERE s.study_id = %(study_id)s AND s.checkpoint = a.artifact_id)
 """
 SELECT = "SELECT payload FROM castpool_artifacts WHERE artifact_id = %(artifact_id)s ORDER BY part"
+
+# The files of a study: an artifact, and the attribute by which Optuna's tools know it.
+DELETE_NAMED = "DELETE FROM castpool_artifacts WHERE artifact_id LIKE %(of_this_name)s"
+DETACH_NAMED = """
+DELETE FROM study_system_attributes WHERE study_id = %(study_id)s AND key LIKE 'artifacts:' || %(of_this_name)s
+"""
+ATTACH = """
+INSERT INTO study_system_attributes (study_id, key, value_json) VALUES (%(study_id)s, %(key)s, %(value)s)
+ON CONFLICT (study_id, key) DO UPDATE SET value_json = EXCLUDED.value_json
+"""
+ATTACHED = "SELECT value_json FROM study_system_attributes WHERE study_id = %(study_id)s AND key LIKE %(prefix)s"

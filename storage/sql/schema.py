@@ -80,6 +80,15 @@ CREATE TABLE IF NOT EXISTS castpool_artifacts (
 
 # Held until the transaction ends: all processes that create tables wait for each other.
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
+# Held until the transaction ends too, or not to be had.
+# Its transaction is idle for as long as the work takes.
+TRY_LOCK = """
+SELECT pg_try_advisory_xact_lock(%(purpose)s, %(number)s),
+       set_config('idle_in_transaction_session_timeout', '0', true),
+       -- The server then finds out by itself that the holder's machine is gone.
+       set_config('tcp_keepalives_idle', '15', true), set_config('tcp_keepalives_interval', '5', true),
+       set_config('tcp_keepalives_count', '3', true)
+"""
 EXISTS = "SELECT to_regclass('castpool_schema') AS found"
 SET_VERSION = """
 WITH old AS (DELETE FROM castpool_schema) INSERT INTO castpool_schema VALUES (%(version)s)

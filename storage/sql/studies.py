@@ -37,8 +37,9 @@ SET_SYSTEM_ATTR = SET_USER_ATTR.replace("study_user_attributes", "study_system_a
 
 # Optuna's tables do not cascade. castpool's own do, with the study's row.
 _OF_TRIALS = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = %(study_id)s)"
+LOCK_STUDY = "SELECT study_id FROM studies WHERE study_id = %(study_id)s FOR UPDATE"
 DELETE = [
-    "SELECT study_id FROM studies WHERE study_id = %(study_id)s FOR UPDATE",
+    LOCK_STUDY,
     *(
         f"DELETE FROM {table} WHERE {_OF_TRIALS}"
         for table in (
@@ -75,7 +76,7 @@ UPDATE castpool_studies
 """
 
 FIND = """
-SELECT s.study_id, s.study_name AS name, c.spec, c.identity, c.plan, c.dataset
+SELECT s.study_id, s.study_name AS name, c.spec, c.identity, c.plan, c.dataset, c.created_at
   FROM studies s JOIN castpool_studies c USING (study_id) WHERE s.study_name = %(name)s
 """
 

@@ -30,6 +30,7 @@ def cli(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
     monkeypatch.chdir(folder)
     monkeypatch.setenv("CASTPOOL_STORAGE", database)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("CASTPOOL_LOG_FORMAT", "text")
 
     def run(*arguments: str) -> CliResult:
         return CliRunner().invoke(app, list(arguments), catch_exceptions=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,10 +200,40 @@ def test_a_server_that_does_not_answer(cli: Cli) -> None:
     assert "canary" not in sentence
 
 
-@pytest.mark.parametrize("command", ["worker", "pool", "status", "best"])
+@pytest.mark.parametrize("command", ["worker", "pool", "status", "best", "result"])
 def test_a_study_that_is_not_there(cli: Cli, command: str) -> None:
     assert "'nobody'" in sentence_of(cli(command, "nobody"))
 
 
 def test_a_result_that_is_not_there(cli: Cli) -> None:
     assert "castpool tune" in sentence_of(cli("forecast", "nowhere"))
+
+
+@pytest.mark.parametrize("command", [["tune", "--demo"], ["pool"], ["result"], ["sync"]])
+def test_an_address_that_is_not_mlflows(cli: Cli, command: list[str]) -> None:
+    sentence = sentence_of(cli(*command, "--tracking-uri", "ftp://someone:canary@localhost"))
+    assert "tracking_uri: got ftp://localhost; write one as http://localhost:5000" in sentence
+
+
+def test_nobody_has_said_where_mlflow_is(cli: Cli) -> None:
+    assert "--tracking-uri" in sentence_of(cli("sync"))
+
+
+def test_a_secret_that_cannot_be_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI_FILE", "nowhere")
+    sentence = sentence_of(cli("sync"))
+    assert "MLFLOW_TRACKING_URI_FILE: got 'nowhere', which cannot be read (No such file or directory)" in sentence
+
+
+def test_a_format_of_the_log_that_there_is_not(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASTPOOL_LOG_FORMAT", "xml")
+    assert "CASTPOOL_LOG_FORMAT: got 'xml'; write json or text" in sentence_of(cli("status"))
+
+
+def test_a_port_that_is_taken(cli: Cli) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert f"127.0.0.1:{port}" in sentence_of(cli("dashboard", "--port", port))
+        assert "cannot be listened on" in sentence_of(cli("mlflow", "--port", port))

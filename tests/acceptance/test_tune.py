@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, text
 from tests.acceptance.conftest import QUICK, finished, monthly
 
 Start = Callable[..., "subprocess.Popen[str]"]
-FILES = ["best.json", "forecast.csv", "model", "report.html", "trials.csv"]
+FILES = ["best.json", "forecast.csv", "forecast.png", "model", "report.html", "trials.csv"]
 
 
 def load(database: str, name: str = "data-MLP-h4") -> optuna.Study:

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from sqlalchemy import event, text
 from sqlalchemy.engine import Connection, Engine, Row, create_engine
 
+from sampler_policies.decision import Decision
 from storage import datasets, reaper, roster, slots
 from storage.optuna_trials import PoolStorage
 from storage.slots import Claim
@@ -40,7 +41,7 @@ def make_study(
         name,
         spec={**identity, "trials": trials, **limits},
         identity=identity,
-        plan={"decisions": [{"field": "sampler", "choice": "tpe"}]},
+        plan={"decisions": [Decision("sampler", "TPE", "it learns").to_json()]},
         dataset=datasets.put(store.engine, b"the data"),
         trials=trials,
         first_params=first_params or {},
@@ -78,7 +79,13 @@ def started(store: Store, stored: StoredStudy, worker: int | None = None) -> tup
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "diverged": TrialState.PRUNED}
 
 
-def finish(store: Store, claim: Claim, outcome: str | None = "complete", **end: Any) -> None:
+def finish(
+    store: Store,
+    claim: Claim,
+    outcome: str | None = "complete",
+    user_attrs: Mapping[str, Any] | None = None,
+    **end: Any,
+) -> None:
     """End a claimed slot as its worker does, with its trial, which begins where it has not; by default as complete."""
     study = optuna.load_study(
         study_name=store.trials.get_study_name_from_id(claim.study_id),
@@ -90,7 +97,7 @@ def finish(store: Store, claim: Claim, outcome: str | None = "complete", **end: 
     trial = optuna.Trial(study, attached) if is_begun else begin_trial(study, claim, {"worker": claim.worker_id})
     state = STATES.get(outcome or "", TrialState.FAIL)
     value = 0.25 if state == TrialState.COMPLETE else None
-    end_trial(study, trial, claim, state, value, outcome=outcome, user_attrs={}, **end)
+    end_trial(study, trial, claim, state, value, outcome=outcome, user_attrs=user_attrs or {}, **end)
 
 
 def hand_back(store: Store, claim: Claim, **end: Any) -> None:

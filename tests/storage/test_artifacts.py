@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from optuna.artifacts._protocol import ArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from storage import artifacts, slots
+from storage import slots
 from storage.artifacts import PART_BYTES, checkpoint_name, open_artifacts, sweep
+from storage.attachments import attach, attachments, content_of
 from storage.errors import ArtifactURLError
 from storage.store import Store
 from storage.studies import StoredStudy
@@ -100,5 +102,30 @@ def found(store: Store) -> list[str]:
     return sorted(row[0] for row in execute(store, "SELECT artifact_id FROM castpool_artifacts"))
 
 
-def test_parts_are_of_a_size_that_the_server_takes() -> None:
-    assert artifacts.PART_BYTES <= 1 << 24
+def test_a_large_one_is_kept_in_parts_of_a_size_that_servers_take(store: Store) -> None:
+    open_artifacts(store.engine).write("an artifact", io.BytesIO(b"a" * (2 * PART_BYTES + 7)))
+    parts = execute(store, "SELECT part, octet_length(payload) FROM castpool_artifacts ORDER BY part")
+    assert [tuple(own) for own in parts] == [(0, PART_BYTES), (1, PART_BYTES), (2, 7)]
+    assert PART_BYTES <= 1 << 24
+    execute(store, "DELETE FROM castpool_artifacts")
+
+
+def test_files_of_a_study_are_there_once_by_name(store: Store, stored: StoredStudy) -> None:
+    other = make_study(store, "other")
+    large = bytes(own % 256 for own in range(256)) * 10_000
+    attach(store.engine, stored.study_id, {"report.html": b"<p>one</p>", "model.zip": large})
+    attach(store.engine, other.study_id, {"report.html": b"<p>other</p>"})
+    attach(store.engine, stored.study_id, {"report.html": b"<p>two</p>", "model.zip": large})
+    kept = {own.name: content_of(store.engine, own) for own in attachments(store.engine, stored.study_id)}
+    assert kept == {"model.zip": large, "report.html": b"<p>two</p>"}
+    metas = optuna.artifacts.get_all_artifact_meta(load(store))
+    assert sorted((own.filename, own.mimetype) for own in metas) == [
+        ("model.zip", "application/zip"),
+        ("report.html", "text/html"),
+    ]
+    with open_artifacts(store.engine).open_reader(metas[0].artifact_id) as reader:
+        assert reader.read() in kept.values()
+    # optuna-dashboard's own pattern of what it serves.
+    assert all(re.fullmatch("[0-9a-fA-F-]+", own.artifact_id) for own in metas)
+    assert len(found(store)) == 3 + 1 + 1, "a megabyte a part, and nothing of what was replaced"
+    execute(store, "DELETE FROM castpool_artifacts")

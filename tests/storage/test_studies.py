@@ -34,7 +34,7 @@ def test_a_created_study_is_kept_as_it_was_given(store: Store) -> None:
     assert stored.name == "air"
     assert stored.spec == {**IDENTITY, "trials": 4}
     assert stored.identity == IDENTITY
-    assert stored.plan == {"decisions": [{"field": "sampler", "choice": "tpe"}]}
+    assert [own["choice"] for own in stored.plan["decisions"]] == ["TPE"]
     assert slots.count(store.engine, stored.study_id) == SlotCounts(slots=4, ended=0, leased=0)
     assert claimed(store, stored).params == {"x": 0.5}
     assert claimed(store, stored).params is None

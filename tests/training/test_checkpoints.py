@@ -20,8 +20,8 @@ import torch
 from storage import reaper, slots
 from storage.store import Store
 from tests.storage.helpers import execute
+from workers.checkpoints import Checkpoints
 from workers.extras import Extras
-from workers.heartbeat import Heartbeat
 from workers.objective import Job, train
 from workers.signals import StopRequest
 from workers.study import Draft, save_study
@@ -48,8 +48,8 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class Kept:
-    """One place for a state, as `workers.checkpoints.Checkpoints` has it."""
+class Kept(Checkpoints):
+    """One place for a state, in memory."""
 
     def __init__(self) -> None:
         self.state: bytes | None = None
@@ -97,11 +97,11 @@ def test_a_training_that_was_left_goes_on_with_the_same_losses(
         first,
         is_prunable=True,
         interruption=lambda step: Ending("stopped", "asked") if step >= left_at else None,
-        checkpoints=kept,  # type: ignore[arg-type]
+        checkpoints=kept,
     )
     assert (left.ending, kept.step) == (Ending("stopped", "asked"), left_at)
     disturbed()
-    rest = train(own, second, is_prunable=True, interruption=never, checkpoints=kept)  # type: ignore[arg-type]
+    rest = train(own, second, is_prunable=True, interruption=never, checkpoints=kept)
 
     assert curve(first) | curve(second) == curve(uninterrupted)
     assert not curve(first).keys() & curve(second).keys(), "no report is made twice"
@@ -122,7 +122,7 @@ def test_a_training_may_be_left_again_and_again(job: Callable[..., Job]) -> None
         def stops(step: int, left_at: float = left_at) -> Ending | None:
             return Ending("stopped", "asked") if step >= left_at else None
 
-        train(own, trial, is_prunable=True, interruption=stops, checkpoints=kept)  # type: ignore[arg-type]
+        train(own, trial, is_prunable=True, interruption=stops, checkpoints=kept)
         reports |= curve(trial)
         disturbed()
     assert reports == curve(uninterrupted)
@@ -130,10 +130,10 @@ def test_a_training_may_be_left_again_and_again(job: Callable[..., Job]) -> None
 
 def test_states_are_kept_as_often_as_asked_for(job: Callable[..., Job]) -> None:
     kept = Kept()
-    train(job(checkpoint_seconds=0), ask(), is_prunable=True, interruption=never, checkpoints=kept)  # type: ignore[arg-type]
+    train(job(checkpoint_seconds=0), ask(), is_prunable=True, interruption=never, checkpoints=kept)
     assert kept.saved == [1, 2, 3, 4, 5]
     kept = Kept()
-    train(job(checkpoint_seconds=3600), ask(), is_prunable=True, interruption=never, checkpoints=kept)  # type: ignore[arg-type]
+    train(job(checkpoint_seconds=3600), ask(), is_prunable=True, interruption=never, checkpoints=kept)
     assert kept.saved == []
 
 
@@ -141,7 +141,7 @@ def test_keeping_states_changes_nothing(job: Callable[..., Job]) -> None:
     without, with_states = ask(), ask()
     own = job(checkpoint_seconds=0, **CASES["dropout and a schedule"])
     train(own, without, is_prunable=True, interruption=never)
-    train(own, with_states, is_prunable=True, interruption=never, checkpoints=Kept())  # type: ignore[arg-type]
+    train(own, with_states, is_prunable=True, interruption=never, checkpoints=Kept())
     assert curve(without) == curve(with_states)
 
 
@@ -159,7 +159,7 @@ def test_nothing_is_unpickled_from_a_state() -> None:
 def test_a_state_that_cannot_be_read_costs_the_training_and_not_the_trial(job: Callable[..., Job]) -> None:
     kept, trial = Kept(), ask()
     kept.state = b"not a state"
-    trained = train(job(), trial, is_prunable=True, interruption=never, checkpoints=kept)  # type: ignore[arg-type]
+    trained = train(job(), trial, is_prunable=True, interruption=never, checkpoints=kept)
     assert trained.ending == Ending("complete")
     assert list(curve(trial)) == [2, 4, 6]
 
@@ -209,7 +209,7 @@ def test_a_trial_killed_half_way_goes_on_with_its_twins_losses(store: Store, dra
     assert (second.params, second.value) == (whole.params, whole.value)
     steps = execute(store, "SELECT steps FROM castpool_slots WHERE study_id = :id", id=killed.study_id)
     assert 40 <= steps[0][0] <= 42, "no more than one interval is trained twice"
-    assert execute(store, "SELECT count(*) FROM castpool_artifacts")[0][0] == 0
+    assert execute(store, "SELECT count(*) FROM castpool_artifacts WHERE artifact_id LIKE 'checkpoint-%'")[0][0] == 0
 
 
 def test_a_stopped_worker_keeps_the_state_and_hands_its_slot_back_at_once(
@@ -290,7 +290,7 @@ def test_an_unknown_failure_is_tried_once_more(store: Store, draft: Callable[...
 def test_a_spent_budget_of_steps_ends_the_trials_that_run(
     store: Store, draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Heartbeat.__init__, "__defaults__", (0.01,))
+    monkeypatch.setattr("workers.heartbeat.BEAT_SECONDS", 0.01)
     stored = save_study(store, draft(trials=50, steps_budget=15, max_steps=10, val_check_steps=5))
     Worker(store, [stored], StopRequest()).run()
     counts = slots.count(store.engine, stored.study_id)

@@ -81,6 +81,7 @@ def test_the_scheduler_stops_trials_but_not_the_defaults(store: Store, draft: Ma
     assert len(trials) == 8
 
 
+@pytest.mark.slow  # tests/acceptance/test_ray_backend.py stops a run by SIGINT
 def test_a_run_that_is_stopped_hands_back_and_is_taken_up_again(store: Store, draft: Make) -> None:
     made = draft(backend="ray", trials=4, workers=2, max_steps=200, val_check_steps=10, scheduler="FIFO")
     stored, stop = save_study(store, made), StopRequest()

@@ -86,6 +86,18 @@ def test_a_worker_is_replaced_after_so_many_trials(store: Store, draft: Make) ->
     assert not Worker(store, [stored], StopRequest()).run(), "nobody is replaced once the study is done"
     trials = optuna.load_study(study_name=stored.name, storage=store.trials).trials
     assert all(own.user_attrs["memory_mb"] > 100 for own in trials)
+    assert all(own.user_attrs["memory_peak_mb"] >= own.user_attrs["memory_mb"] * 0.95 for own in trials)
+    assert all("neuralforecast" in own.user_attrs["versions"] for own in trials)
+
+
+def test_a_trial_that_is_the_best_so_far_has_a_picture_of_its_forecast(store: Store, draft: Make) -> None:
+    study = work(store, draft())
+    best, pictured = float("inf"), []
+    for trial in study.get_trials(states=(TrialState.COMPLETE,)):
+        (files := [own.filename for own in optuna.artifacts.get_all_artifact_meta(trial, storage=store.trials)])
+        assert files == (["validation.png"] if trial.value < best else [])
+        best, pictured = min(best, trial.value), [*pictured, *files]
+    assert pictured
 
 
 def test_a_stop_before_the_first_slot_counts(store: Store, draft: Make) -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from workers.spec import StudySpec
 
-HEAVY = ("torch", "neuralforecast", "optuna", "pandas", "sqlalchemy", "pydantic", "rich")
+HEAVY = ("torch", "neuralforecast", "optuna", "pandas", "sqlalchemy", "pydantic", "rich", "mlflow", "structlog")
 COMMANDS = (
-    *("tune", "create", "explain", "models", "worker", "pool", "status", "best", "leaderboard"),
-    *("forecast", "dashboard"),
+    *("tune", "create", "explain", "models", "worker", "pool", "result", "status", "best", "leaderboard"),
+    *("forecast", "dashboard", "mlflow", "sync"),
 )
 
 

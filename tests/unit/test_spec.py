@@ -70,6 +70,7 @@ def test_a_sampler_with_arguments_needs_its_name() -> None:
 SAME = (
     *("trials", "workers", "name", "storage", "out", "freq", "data", "short_series", "futr_data"),
     *("backend", "sampler", "pruner", "searcher", "scheduler", "hang_seconds", "reconciliation"),
+    *("tracking_uri", "metrics_port", "metrics_host"),
     *("time_budget", "steps_budget", "max_retries", "checkpoint_seconds", "artifacts", "recycle_after"),
 )
 
