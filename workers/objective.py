@@ -30,6 +30,7 @@ from workers.extras import Extras
 from workers.failures import DIVERGED, OUT_OF_MEMORY, failure_of, halved, in_one_line, judge
 from workers.logs import logs_json
 from workers.losses import build_loss
+from workers.quick_steps import QuickSteps
 from workers.series import Series
 from workers.spec import StudySpec
 from workers.training_state import unpack
@@ -183,7 +184,7 @@ def train(
     ending: Ending | None = None
     model = None
     try:
-        model = build_model(job, config, [hook, keeper])
+        model = build_model(job, config, [hook, keeper, QuickSteps()])
         # neuralforecast prints a model's whole configuration before it gives a diverged one up.
         with contextlib.redirect_stdout(io.StringIO()):
             model.fit(job.dataset, val_size=job.spec.validation_size)
