@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, Pending
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from storage.errors import StorageUnreachableError, StorageURLError
+from storage.stopwatch import waiting
 from storage.thrift import watch
 from storage.url import redacted
 
@@ -129,7 +130,8 @@ def patiently(action: Callable[[], T], patience_seconds: float = WORKING_PATIENC
         before_sleep=_say,
         reraise=True,
     )
-    return retrying(action)
+    with waiting():
+        return retrying(action)
 
 
 def run(engine: Engine, statement: str, **arguments: Any) -> Sequence[Row[Any]]:
@@ -177,7 +179,7 @@ def _sent(driver: psycopg.Connection[Any], statement: str, arguments: Mapping[st
 @contextmanager
 def transaction(engine: Engine, isolation_level: str = "READ COMMITTED") -> Iterator[Connection]:
     """Several statements, of which one may depend on another's answer: all of them happen, or none."""
-    with engine.execution_options(isolation_level=isolation_level).begin() as connection:
+    with waiting(), engine.execution_options(isolation_level=isolation_level).begin() as connection:
         yield connection
 
 

@@ -35,6 +35,11 @@ class Tally:
     runs: int | None
 
 
+def phases(engine: Engine, study_id: int) -> dict[str, float]:
+    """Return what the workers' time went into: seconds by phase, over all attempts that have ended."""
+    return {own.phase: own.seconds for own in run(engine, sql.PHASES, study_id=study_id)}
+
+
 def tally(engine: Engine, study_id: int) -> Tally:
     """Return the study's present numbers."""
     return Tally(**run(engine, sql.MEASURES, study_id=study_id)[0]._asdict())

@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 from neuralforecast.common._base_model import BaseModel
 
+from workers.time_spent import TimeSpent
 from workers.training_state import Random, pack, random_state, restore
 
 
@@ -26,6 +27,7 @@ class Checkpointing(pl.Callback):
         start: the state to go on from.
         every_seconds: the shortest time between two states.
         must_stop: whether the training is to be left, asked before each batch.
+        spent: the stopwatch on which this counts apart.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Checkpointing(pl.Callback):
         start: dict[str, Any] | None,
         every_seconds: float,
         must_stop: Callable[[], bool],
+        spent: TimeSpent | None = None,
     ) -> None:
         self._save = save
         self._start = start
@@ -44,7 +47,7 @@ class Checkpointing(pl.Callback):
         self._skipped = 0
         # Lightning puts a handler of its own before ours, and would leave without asking at the end of a batch.
         self._handler = signal.getsignal(signal.SIGTERM)
-        self.seconds = 0.0
+        self._spent = spent or TimeSpent()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
         """Remember what the first epoch's batches are drawn with."""
@@ -72,12 +75,11 @@ class Checkpointing(pl.Callback):
         if self._epoch_began is None or not self._is_due:
             return
         must_stop = self._must_stop()
-        started = time.monotonic()
         if self._save is not None and trainer.global_step > 0:
             batches = self._skipped + trainer.fit_loop.epoch_loop.batch_progress.current.completed
-            self._save(pack(trainer, pl_module, self._epoch_began, batches), trainer.global_step)
+            with self._spent.on("checkpoints"):
+                self._save(pack(trainer, pl_module, self._epoch_began, batches), trainer.global_step)
         self._saved_at = time.monotonic()
-        self.seconds += self._saved_at - started
         if must_stop:
             raise TrainingLeft
 

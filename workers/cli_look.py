@@ -15,6 +15,7 @@ def status(
     study: Study = None,
     storage: Storage = None,
     reap: Annotated[bool, typer.Option("--reap", help="First open the slots of workers that are gone.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Show where the workers' time went.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show how far a study is, who works on it, and retries."""
@@ -23,7 +24,7 @@ def status(
         from workers.status import as_text, as_values, read_status
 
         with open_store(storage) as store:
-            read = read_status(store, study, reaps=reap)
+            read = read_status(store, study, reaps=reap, profiles=profile)
         if as_json:
             print_json(as_values(read))
         else:

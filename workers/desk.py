@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -34,6 +35,7 @@ from workers.objective import Job, Trained, ended_by, free_memory, train
 from workers.series import Series
 from workers.signals import StopRequest
 from workers.spec import StudySpec, make_spec
+from workers.time_spent import TimeSpent
 from workers.trial_notes import best_value, notes, said, sampled_by, versions
 from workers.validation_hook import Ending
 from workers.validation_plot import attach_plot
@@ -52,13 +54,21 @@ class Desk:
         InputError: the study needs Python objects that this worker was not given.
     """
 
-    def __init__(self, store: Store, stored: StoredStudy, stop: StopRequest, extras: Extras | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        stored: StoredStudy,
+        stop: StopRequest,
+        extras: Extras | None = None,
+        spent: TimeSpent | None = None,
+    ) -> None:
         self.store = store
         self.stored = stored
         self.stop = stop
         self.job = load_job(store, stored, extras)
         self.artifacts = artifacts.open_artifacts(store.engine, self.job.spec.artifacts)
         self.host, self.pid = socket.gethostname(), os.getpid()
+        self.spent = spent or TimeSpent()
         self._reaped_at = -math.inf
 
     def __enter__(self) -> Desk:
@@ -110,7 +120,8 @@ class Desk:
 
     def _fill(self, claim: Claim) -> None:
         try:
-            trial = self.begin(claim)
+            with self.spent.on("sampling"):
+                trial = self.begin(claim)
             bind_contextvars(trial=trial.number)
             log.info("trial started", **({"goes_on_at": claim.checkpoint_step} if claim.checkpoint else {}))
             note(self.study, trial, {"sampler": sampled_by(self.study, trial, claim), "versions": versions()})
@@ -122,7 +133,7 @@ class Desk:
                     free_memory()
                 self.stop.wait(trained.ending.pause_seconds)  # the lease holds meanwhile
                 self._show(trial, trained)
-            self.tell(trial, claim, trained)
+            self.tell(trial, claim, trained, {"seconds": self.spent.take()})
             log.info("trial ended", **said(trained))
             if not trained.ending.goes_on_from_checkpoint:
                 checkpoints.forget()
@@ -130,8 +141,10 @@ class Desk:
             # Whoever took the slot has ended this attempt; nothing of it may be written any more.
             log.warning(str(error))
 
-    def tell(self, trial: optuna.Trial, claim: Claim, trained: Trained) -> None:
-        """Write down how a trial ended, and end its slot or hand it back.
+    def tell(
+        self, trial: optuna.Trial, claim: Claim, trained: Trained, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Write down how a trial ended, with more attributes of it, and end its slot or hand it back.
 
         Raises:
             LeaseLostError: the slot is somebody else's now.
@@ -149,7 +162,7 @@ class Desk:
             state,
             trained.value if state == TrialState.COMPLETE else None,
             outcome=None if ending.is_followed else ending.outcome,
-            user_attrs=notes(trained),
+            user_attrs={**notes(trained), **more},
             step=trained.step,
             failure=ending.failure,
             reason=ending.reason,
@@ -198,6 +211,7 @@ class Desk:
                 interruption=interruption,
                 checkpoints=checkpoints,
                 failures=claim.failures,
+                spent=self.spent,
             )
         except UpdateFinishedTrialError:
             raise  # somebody else has ended this attempt: not a failure of the training

@@ -7,7 +7,6 @@ import gc
 import io
 import json
 import logging
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from workers.losses import build_loss
 from workers.quick_steps import QuickSteps
 from workers.series import Series
 from workers.spec import StudySpec
+from workers.time_spent import Phases, TimeSpent
 from workers.training_state import unpack
 from workers.validation_hook import Ending, ValidationHook
 
@@ -150,6 +150,7 @@ def train(
     interruption: Callable[[int], Ending | None],
     checkpoints: Checkpoints | None = None,
     failures: Mapping[str, int] = MappingProxyType({}),
+    spent: TimeSpent | None = None,
 ) -> Trained:
     """Train one trial to its end, whichever that is.
 
@@ -161,8 +162,11 @@ def train(
         checkpoints: where its state is kept and found.
         failures: how often attempts at the same slot have failed before, by class; for want of memory, the batches are
             halved as often.
+        spent: the stopwatch on which its phases count.
     """
-    config = configure(job, trial)
+    spent = spent or TimeSpent()
+    with spent.on("sampling"):
+        config = configure(job, trial)
     changed = for_want_of_memory(job, config, failures)
     config |= changed
     record_config(trial, config)
@@ -173,20 +177,22 @@ def train(
         max_steps=max_steps,
         is_prunable=is_prunable,
         interruption=interruption,
+        spent=spent,
     )
     keeper = Checkpointing(
         checkpoints.save if checkpoints else None,
         _state(checkpoints),
         job.spec.checkpoint_seconds,
         lambda: interruption(hook.step) is not None,
+        spent,
     )
-    started = time.monotonic()
+    before = _training_seconds(spent)
     ending: Ending | None = None
     model = None
     try:
-        model = build_model(job, config, [hook, keeper, QuickSteps()])
         # neuralforecast prints a model's whole configuration before it gives a diverged one up.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), spent.on("setup"):
+            model = build_model(job, config, [Phases(spent), hook, keeper, QuickSteps()])
             model.fit(job.dataset, val_size=job.spec.validation_size)
     except TrainingLeft:
         ending = interruption(hook.step)
@@ -199,10 +205,14 @@ def train(
         ending = Ending("pruned", str(error))
     except Exception as error:
         ending = ended_by(error, failures)
-    seconds = time.monotonic() - started - hook.storage_seconds - keeper.seconds
+    seconds = _training_seconds(spent) - before
     ending = ending or hook.ending
     whole = model if ending.outcome == "complete" else None
     return Trained(ending, hook.best_value, hook.best_step, seconds, hook.step, changed, whole)
+
+
+def _training_seconds(spent: TimeSpent) -> float:
+    return sum(spent.seconds[phase] for phase in ("setup", "training", "validation"))
 
 
 def _state(checkpoints: Checkpoints | None) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ from workers.forecast_plot import forecast_plot
 from workers.hierarchy import load_fitted, reconciled, save_fitted
 from workers.notes import write_note
 from workers.objective import Job, build_model
+from workers.quick_steps import QuickSteps
 from workers.report import render_report
 from workers.signals import StoppedError, StopRequest
 from workers.tracked_model import MODEL_FILE, packed
@@ -153,11 +154,12 @@ def fit_best(
         model = reconciled(model, job.series.hierarchy, job.spec.reconciliation)
     fitted = NeuralForecast(models=[model], freq=job.series.freq)
     callbacks = _inner(fitted.models[0]).trainer_kwargs["callbacks"]
-    callbacks.append(stop_at := StopAt(step, stop, say))
+    callbacks += (ours := (StopAt(step, stop, say), QuickSteps()))
     with contextlib.suppress(SIGTERMException):  # Lightning's way out at a SIGTERM, which `stop` has seen too
         fitted.fit(job.series.frame, static_df=job.series.static)
     # An ordinary model from here on: nothing of ours may stop a later fit.
-    callbacks.remove(stop_at)
+    for own in ours:
+        callbacks.remove(own)
     return fitted
 
 

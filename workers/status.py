@@ -14,6 +14,7 @@ from storage.store import Store
 from storage.studies import StoredStudy, only_study
 from workers import measures
 from workers.measures import Measure, read_measures
+from workers.profile import Profile, read_profile
 from workers.progress import summary
 
 SHOWN_RETRIES = 10
@@ -28,10 +29,13 @@ class Status:
     view: Snapshot
     workers: tuple[Present, ...]
     measures: tuple[Measure, ...] = ()
+    profile: Profile | None = None
 
 
-def read_status(store: Store, name: str | None, *, reaps: bool = False) -> Status:
+def read_status(store: Store, name: str | None, *, reaps: bool = False, profiles: bool = False) -> Status:
     """Read the state of a study, after its expired leases were ended where that is asked for.
+
+    With ``profiles``, also where its workers' time went.
 
     Raises:
         StudyNotFoundError: no study of that name.
@@ -41,7 +45,8 @@ def read_status(store: Store, name: str | None, *, reaps: bool = False) -> Statu
         reaper.reap(store.engine, stored.study_id)
     view = snapshot.take(store.engine, stored.study_id)
     present = tuple(roster.present(store.engine, stored.study_id))
-    return Status(stored, store.address, view, present, tuple(read_measures(store, stored)))
+    profile = read_profile(store, stored) if profiles else None
+    return Status(stored, store.address, view, present, tuple(read_measures(store, stored)), profile)
 
 
 def as_values(status: Status) -> dict[str, Any]:
@@ -65,6 +70,7 @@ def as_values(status: Status) -> dict[str, Any]:
         "default_value": view.default.value if view.default is not None else None,
         "trials_running": [_trial_values(own) for own in running],
         "measures": measures.as_values(status.measures),
+        **({"profile": status.profile.as_values()} if status.profile is not None else {}),
         "workers": [
             {
                 "worker": own.worker_id,
@@ -114,6 +120,7 @@ def as_text(status: Status) -> str:
     if status.view.counts.over:
         lines.append(f"over: {status.view.counts.over}")
     lines += measures.as_lines(status.measures)
+    lines += status.profile.as_lines() if status.profile is not None else []
     trials = {own.slot: own for own in status.view.trials if own.state == "RUNNING"}
     for own in status.workers:
         doing = "idle"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import optuna
 import pytorch_lightning as pl
 from neuralforecast.common._base_model import BaseModel
+
+from workers.time_spent import TimeSpent
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class ValidationHook(ValidationWindows):
         max_steps: where the training ends.
         is_prunable: whether the pruner is asked.
         interruption: told the training step, says whether the training is to end; asked after each batch.
+        spent: the stopwatch on which reports and the pruner count apart.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ValidationHook(ValidationWindows):
         max_steps: int,
         is_prunable: bool,
         interruption: Callable[[int], Ending | None],
+        spent: TimeSpent | None = None,
     ) -> None:
         super().__init__(val_step_size)
         self.trial = trial
@@ -93,7 +96,7 @@ class ValidationHook(ValidationWindows):
         self.best_step = 0
         self.last_step = 0
         self.step = 0
-        self.storage_seconds = 0.0
+        self._spent = spent or TimeSpent()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a training that goes on elsewhere must know of this one's checks."""
@@ -115,9 +118,8 @@ class ValidationHook(ValidationWindows):
         """Report and decide whether to go on."""
         super().on_validation_end(trainer, pl_module)
         step, value = trainer.global_step, float(pl_module.valid_trajectories[-1][1])
-        started = time.monotonic()
-        ending = self._judge(step, value)
-        self.storage_seconds += time.monotonic() - started
+        with self._spent.on("pruning"):
+            ending = self._judge(step, value)
         if ending is not None:
             self.ending = ending
             trainer.should_stop = True

@@ -11,6 +11,7 @@ from storage.studies import StoredStudy
 from workers.desk import Desk
 from workers.extras import Extras
 from workers.signals import StopRequest
+from workers.time_spent import TimeSpent
 
 IDLE_SECONDS = 1.0
 
@@ -36,7 +37,8 @@ class Worker:
         extras: Mapping[str, Extras] | None = None,
     ) -> None:
         self.stop = stop
-        self.desks = [Desk(store, own, stop, (extras or {}).get(own.name)) for own in studies]
+        self.spent = TimeSpent()
+        self.desks = [Desk(store, own, stop, (extras or {}).get(own.name), self.spent) for own in studies]
 
     def run(self) -> bool:
         """Work until every slot of every study has ended, a stop is asked for, or it is time for a new process.
@@ -60,9 +62,10 @@ class Worker:
                     if left == 0:
                         return not all(own.counts().is_done for own in self.desks)
                     continue
-                for desk in desks:
-                    desk.beat()
-                self.stop.wait(IDLE_SECONDS)
+                with self.spent.on("idle"):
+                    for desk in desks:
+                        desk.beat()
+                    self.stop.wait(IDLE_SECONDS)
         return False
 
 

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 # Seconds at work are those from a worker's coming to its going or, of one that is there or was lost, its last beat.
+# What each attempt's worker wrote down of its time, by phase.
+PHASES = """
+SELECT s.key AS phase, sum(s.value::float)::float AS seconds
+  FROM trials t
+  JOIN trial_user_attributes a ON a.trial_id = t.trial_id AND a.key = 'seconds',
+       jsonb_each_text(a.value_json::jsonb) s
+ WHERE t.study_id = %(study_id)s
+ GROUP BY s.key
+"""
+
 MEASURES = """
 WITH ended AS (
     SELECT t.state::text AS state, extract(epoch FROM t.datetime_complete - t.datetime_start)::float AS seconds,

@@ -77,7 +77,8 @@ def test_a_study_from_one_command_to_all_files(castpool: Start, database: str, d
 
     study = load(database)
     assert len(study.trials) == 8
-    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    # Whether anything is pruned here depends on which of two quick workers is first.
+    assert {TrialState.COMPLETE} <= {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
     assert study.best_value == best["value"]
     assert len({trial.user_attrs["castpool"]["pid"] for trial in study.trials}) == 2
     default = next(trial for trial in study.trials if trial.user_attrs["castpool"]["slot"] == 0)
@@ -180,8 +181,12 @@ def test_create_and_a_worker_elsewhere_do_what_tune_does(castpool: Start, databa
     assert [trial.state.is_finished() for trial in trials] == [True] * 3
     assert all(0.001 <= trial.params["learning_rate"] <= 0.01 for trial in trials)
 
-    code, out, _ = finished(castpool("status", "--json"))
+    code, out, _ = finished(castpool("status", "--json", "--profile"))
     status = json.loads(out)
+    seconds = status["profile"]["seconds"]
+    assert seconds["training"] > 0
+    # Of what workers did when the storage counted them, nothing is missing, and nothing counts twice.
+    assert sum(seconds.values()) == pytest.approx(status["profile"]["working_seconds"], rel=0.1)
     assert (code, status["slots"], status["ended"], status["workers"]) == (0, 3, 3, [])
     code, out, _ = finished(castpool("best", "--json"))
     assert json.loads(out)["value"] == load(database).best_value

@@ -54,7 +54,7 @@ class Deployment:
             **{name: own for name, own in os.environ.items() if not name.startswith("CASTPOOL_")},
             **{name: str(own) for name, own in self.ports.items()},
             "COMPOSE_PROJECT_NAME": self.project,
-            "CASTPOOL_STUDY": "create --demo --trials 16 --max-steps 100",
+            "CASTPOOL_STUDY": "create --demo --trials 24 --max-steps 100",
         }
 
     @property

@@ -17,7 +17,7 @@ from tests.tracking.conftest import record
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3000)]
 
-TRIALS = 16
+TRIALS = 24
 WAIT_SECONDS = 60
 
 
@@ -54,9 +54,8 @@ def test_a_bare_clone_becomes_a_result_whatever_is_killed(deployment: Deployment
     for command in first:
         deployment.run(command.replace("docker compose exec", "docker compose exec -T"))
     deployment.wait_for(lambda: deployment.sql("SELECT count(*) FROM castpool_workers") == "8")
-    deployment.wait_for(lambda: int(deployment.sql("SELECT count(*) FROM trials WHERE state = 'COMPLETE'")) >= 2)
-
     assert len(deployment.run("docker compose ps --quiet worker").split()) == 8
+    # At once: the study takes half a minute, and the slots of the killed keep it open for a minute more.
     killed: set[str] = set()
     for _ in range(2):
         deployment.wait_for(lambda: a_worker_is_killed_at_work(deployment, killed))
@@ -150,7 +149,7 @@ def test_measures_are_served_to_prometheus_while_the_result_is_awaited(deploymen
         return True
 
     deployment.wait_for(answers, 120)
-    assert re.search(r'^castpool_slots\{study="demo"\} 16', read, re.MULTILINE)
+    assert re.search(r'^castpool_slots\{study="demo"\} 24', read, re.MULTILINE)
     assert re.search(r'^castpool_slots_open\{study="demo"\} 0', read, re.MULTILINE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ from sqlalchemy import text
 from sampler_policies.errors import InputError
 from storage import reaper, slots
 from storage.store import Store
+from storage.studies import open_study
 from workers.extras import Extras
+from workers.profile import PHASES, read_profile
 from workers.signals import StopRequest
 from workers.study import Draft, save_study
 from workers.worker import Worker
@@ -36,6 +39,23 @@ def test_a_worker_fills_every_slot_once(store: Store, draft: Make) -> None:
     assert study.trials[0].user_attrs["config"]["learning_rate"] == 0.001
     assert [trial.user_attrs["sampler"] for trial in study.trials] == ["the model's defaults", "QMC", "QMC"]
     assert slots.count(store.engine, study._study_id).is_done
+
+
+def test_a_worker_writes_down_where_its_time_went(store: Store, draft: Make) -> None:
+    started = time.monotonic()
+    study = work(store, draft())
+    whole = time.monotonic() - started
+    taken = [trial.user_attrs["seconds"] for trial in study.trials]
+    assert all(
+        {"setup", "training", "validation", "sampling", "storage"} <= own.keys() <= PHASES.keys() for own in taken
+    )
+    for trial, own in zip(study.trials, taken, strict=True):
+        parts = own["setup"] + own["training"] + own["validation"]
+        assert parts == pytest.approx(trial.user_attrs["training_seconds"], abs=0.01)
+    profile = read_profile(store, open_study(store, study.study_name))
+    summed = sum(sum(own.values()) for own in taken)
+    assert sum(profile.seconds.values()) == pytest.approx(summed)
+    assert summed < whole
 
 
 def test_a_worker_whose_slot_was_taken_writes_nothing_more_of_it_and_goes_on(store: Store, draft: Make) -> None:
