@@ -1,0 +1,184 @@
+"""Running one system for a budget of seconds, and reading what it had found by then."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import psutil
+
+from storage.store import Store, open_store
+from tests.benchmarks.time_to_loss.pairs import Pair
+from tests.benchmarks.time_to_loss.records import Record, of_ray, of_study
+
+SYSTEMS = {
+    "auto": "(1) Auto as typed",
+    "careful": "(1b) Auto by a careful user",
+    "ray": "(2) Ray Tune with ASHA",
+    "script": "(3) an Optuna script with Hyperband",
+    "castpool": "(4) castpool",
+}
+BASELINES = {"default": "the default configuration", "naive": "seasonal naive"}
+WORKERS = 2
+PACKAGES = ("neuralforecast", "optuna", "torch", "pytorch-lightning", "ray")
+CASTPOOL = [sys.executable, "-m", "workers"]
+# What a study decides and a model's constructor is given otherwise, or not at all.
+NOT_ARGUMENTS = ("h", "loss", "valid_loss", "callbacks", "logger", "n_series")
+PROGRESS = {"enable_progress_bar": False, "logger": False, "enable_model_summary": False, "enable_checkpointing": False}
+
+
+def run_system(system: str, pair: Pair, seed: int, budget: float, *, tests: bool = True) -> Record:
+    """Run a system on a pair with two workers for ``budget`` seconds of wall time, its imports included.
+
+    With ``tests``, its winner is fitted on all that it saw, which counts no time, and judged on the test window.
+    """
+    frame, test = pair.read()
+    record = Record(system, pair.name, seed, budget, [], versions={own: version(own) for own in PACKAGES})
+    if system in BASELINES:
+        record.test = mean_absolute_error(test, naive(frame, pair) if system == "naive" else refitted(pair, frame, {}))
+        return record
+    folder = Path(tempfile.mkdtemp(prefix="cp-ttl-"))
+    study = f"time-to-loss-{uuid.uuid4().hex[:8]}"
+    try:
+        frame.to_parquet(folder / "table.parquet")
+        with open_store() as store:
+            commands = commands_of(system, pair, seed, budget, folder, study, store)
+            started = time.time()
+            run_for(commands, budget, by_signal=system == "castpool")
+            if system == "ray":
+                found = of_ray(folder, started, budget)
+            else:
+                attribute = "config" if system == "castpool" else "ALL_PARAMS"
+                found = of_study(trials_of(study, store), started, budget, attribute)
+            record.curve, winner, record.trials, record.steps = found
+            record.config = None if winner is None else arguments_of(winner)
+            if tests and record.config is not None:
+                is_ours = system == "castpool"
+                forecast = result_of(study, folder) if is_ours else refitted(pair, frame, record.config)
+                record.test = mean_absolute_error(test, forecast)
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=study, storage=store.trials)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return record
+
+
+def commands_of(
+    system: str, pair: Pair, seed: int, budget: float, folder: Path, study: str, store: Store
+) -> list[list[str]]:
+    """Return what a user types."""
+    table = str(folder / "table.parquet")
+    if system == "castpool":
+        what = ["--model", pair.model, "--horizon", str(pair.horizon), "--freq", pair.freq, "--name", study]
+        how = ["--time-budget", f"{budget:g}s", "--workers", str(WORKERS), "--seed", str(seed), "--quiet"]
+        return [[*CASTPOOL, "tune", table, *what, *how, "--out", str(folder / "out")]]
+    peer = [sys.executable, "-m", "tests.benchmarks.time_to_loss.peers", system, "--pair", pair.name, "--table", table]
+    if system == "ray":
+        return [[*peer, "--seed", str(seed), "--folder", str(folder), "--temp", str(folder / "r")]]
+    peer += ["--storage", store.url.render_as_string(hide_password=False), "--study", study]
+    return [[*peer, "--seed", str(100 * seed + number)] for number in range(WORKERS)]
+
+
+def run_for(commands: list[list[str]], budget: float, *, by_signal: bool) -> None:
+    """Run the commands for so long, and end them with all that they have started."""
+    with tempfile.TemporaryFile() as log:
+        to_log: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+        running = [subprocess.Popen(own, **to_log, start_new_session=True) for own in commands]
+        deadline = time.monotonic() + budget
+        while time.monotonic() < deadline and any(own.poll() is None for own in running):
+            time.sleep(0.05)
+        if all(own.poll() not in (None, 0) for own in running):
+            log.seek(0)
+            raise RuntimeError(log.read().decode()[-3000:])
+    family = [one for own in running for one in descendants(own.pid)]
+    if by_signal:
+        for own in running:
+            own.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                own.wait(30)
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    for own in running:
+        own.wait()
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Return a process and all that it has started."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def trials_of(study: str, store: Store) -> list[optuna.trial.FrozenTrial]:
+    """Return a study's trials; none where it was never made."""
+    try:
+        return optuna.load_study(study_name=study, storage=store.trials).trials
+    except KeyError:
+        return []
+
+
+def arguments_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a winner that can be kept and given to its model's class again."""
+    return {name: own for name, own in config.items() if name not in (*NOT_ARGUMENTS, *PROGRESS)}
+
+
+def result_of(study: str, folder: Path) -> pd.DataFrame:
+    """Let castpool fit its winner, and return the forecast."""
+    command = [*CASTPOOL, "result", study, "--out", str(folder / "out"), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CASTPOOL_LOG_FORMAT": "text"})
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr[-3000:])
+    return pd.read_csv(folder / "out" / "forecast.csv", parse_dates=["ds"])
+
+
+def refitted(pair: Pair, frame: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Fit a configuration on all that the systems saw, as NeuralForecast's Auto models do, and forecast."""
+    import neuralforecast.auto
+    from neuralforecast import NeuralForecast
+
+    n_series = {"n_series": frame["unique_id"].nunique()} if pair.is_multivariate else {}
+    model_class = getattr(neuralforecast.auto, f"Auto{pair.model}")(h=pair.horizon, **n_series).cls_model
+    arguments = {"input_size": 2 * pair.horizon, **PROGRESS, **config, **n_series, "h": pair.horizon}
+    if "max_steps" in arguments:
+        arguments["max_steps"] = int(arguments["max_steps"])
+    fitted = NeuralForecast(models=[model_class(**arguments)], freq=pair.freq)
+    fitted.fit(frame)
+    forecast: pd.DataFrame = fitted.predict()
+    return forecast
+
+
+def naive(frame: pd.DataFrame, pair: Pair) -> pd.DataFrame:
+    """Forecast each series by its last season."""
+    last = frame.groupby("unique_id").tail(pair.season)
+    rows = []
+    for own, group in last.groupby("unique_id"):
+        values = [group["y"].iloc[step % pair.season] for step in range(pair.horizon)]
+        rows.append(pd.DataFrame({"unique_id": own, "naive": values}))
+    forecast = pd.concat(rows, ignore_index=True)
+    dates = pd.date_range(frame["ds"].max(), periods=pair.horizon + 1, freq=pair.freq)[1:]
+    forecast["ds"] = list(dates) * (len(forecast) // pair.horizon)
+    return forecast
+
+
+def mean_absolute_error(test: pd.DataFrame, forecast: pd.DataFrame) -> float:
+    """Return the mean absolute error over all series and steps; both are sorted by series and time."""
+    column = next(own for own in forecast.columns if own not in ("unique_id", "ds"))
+    ordered = forecast.sort_values(["unique_id", "ds"])[column].to_numpy()
+    truth = test.sort_values(["unique_id", "ds"])["y"].to_numpy()
+    return float(abs(ordered - truth).mean())
