@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import optuna
@@ -35,6 +35,8 @@ Kind = Literal["float", "int", "power", "rank", "choice"]
 
 # Optuna keeps integers as floats, which hold no larger ones exactly.
 LARGEST_INTEGER = 2**53
+# More values than neuralforecast's own lists have are a range.
+LONGEST_LIST = 12
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,14 @@ class Parameter:
         if isinstance(d, IntDistribution):
             return int(_on_grid(inside, d.low, d.step))
         return float(inside if d.step is None else _on_grid(inside, d.low, d.step))
+
+    def unordered(self) -> Parameter:
+        """Return the parameter as choices without an order, where its values are few enough to be listed."""
+        values = self.grid()
+        if self.kind == "choice" or not values or len(values) > LONGEST_LIST:
+            return self
+        distribution = CategoricalDistribution(_stored_names(values))
+        return replace(self, kind="choice", distribution=distribution, values=tuple(values), quantum=None)
 
     def grid(self) -> list[Any]:
         """Return every value that the model may get, ascending where there is an order; empty for floats."""

@@ -169,12 +169,19 @@ def _space(base: Space, model: ModelEntry, data: DataFacts, wishes: Wishes) -> S
     space = override(base, asked, model.arguments, model.defaults)
     _refuse_what_counts_nothing(space)
     if wishes.base_space is None:
-        return bounded(space, data, model, wishes.seed, asked)
+        space = bounded(space, data, model, wishes.seed, {*asked, *_left_out(wishes)})
+        return space.unordered() if "ordered-space" in wishes.without else space
     # A configuration that the user wrote is the user's choice, and only a wish beside it is another's.
     if wishes.max_steps is not None and "max_steps" not in asked:
         space = space.without("max_steps")
     is_seeded = "random_seed" in space or "random_seed" in space.constants
     return space if is_seeded else space.fixing("random_seed", wishes.seed)
+
+
+def _left_out(wishes: Wishes) -> set[str]:
+    """Return the arguments that no rule is to be asked about."""
+    arguments = {"bounded-batches": ("batch_size", "windows_batch_size"), "steps-as-resource": ("max_steps",)}
+    return {name for lever, names in arguments.items() if lever in wishes.without for name in names}
 
 
 def _pads(space: Space) -> bool:
@@ -221,5 +228,7 @@ def _space_decision(model: ModelEntry, space: Space | None, wishes: Wishes) -> D
         return Decision("space", "function", "the configuration is a Python function of the trial")
     source = f"Auto{model.name}'s own" if wishes.base_space is None else "the given configuration"
     changes = [*space.notes, *(f"{name} is as asked for" for name in wishes.space or {})]
-    reason = "; ".join([f"it is {source}, with ordered choices as ordered numbers", *changes])
+    changes += [f"{lever} is left out, as asked for" for lever in sorted(wishes.without)]
+    order = "" if "ordered-space" in wishes.without else ", with ordered choices as ordered numbers"
+    reason = "; ".join([f"it is {source}{order}", *changes])
     return Decision("space", f"{len(space.parameters)} parameters", reason)

@@ -57,6 +57,10 @@ class Space:
         """Return the space with one more note on how it came about."""
         return self if note is None else replace(self, notes=(*self.notes, note))
 
+    def unordered(self) -> Space:
+        """Return the space with each short list of values as choices without an order."""
+        return replace(self, parameters=tuple(own.unordered() for own in self.parameters))
+
     def suggest(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
         """Ask the trial for every parameter that this trial has and return the model's arguments."""
         return self._arguments(lambda own, label: own.suggest(trial, label))

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for; None and empty leave the decision to the policies."""
+    """What the user asked for; None and empty leave the decision to the policies.
+
+    ``without`` names the levers (`sampler_policies.levers`) to leave out.
+    """
 
     trials: int
     workers: int = 1
@@ -28,6 +31,7 @@ class Wishes:
     searcher_arguments: Mapping[str, Any] | None = None
     scheduler: str | None = None
     scheduler_arguments: Mapping[str, Any] | None = None
+    without: frozenset[str] = frozenset()
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -52,14 +52,14 @@ def pool(
         from workers import tracking_client
         from workers.entry import studies_to_serve
         from workers.exporter import exporting
-        from workers.pool import cores, warm_up
+        from workers.pool import cores, threads_each, warm_up
         from workers.progress import progress_for
         from workers.signals import StopRequest
         from workers.tracking_thread import Tracking
         from workers.tuning import run_pool
 
         n_workers, uri = workers or cores(), tracking_client.tracking_uri(tracking_uri)
-        warm_up(n_workers)
+        warm_up(threads_each(n_workers))
         with StopRequest() as stop, open_store(storage, application_name="castpool pool") as store:
             shown, served = progress_for("quiet" if quiet else "auto"), studies_to_serve(store, studies or ())
             with (

@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -58,13 +59,28 @@ class Job:
     model: ModelEntry
     series: Series
     extras: Extras
-    dataset: TimeSeriesDataset
 
     @classmethod
     def make(cls, spec: StudySpec, plan: Plan, series: Series, extras: Extras | None = None) -> Job:
         """Return the job; the data set is built once for all trials."""
-        dataset, *_ = TimeSeriesDataset.from_df(series.frame, static_df=series.static)
-        return cls(spec, plan, entry(spec.model), series, extras or Extras(), dataset)
+        job = cls(spec, plan, entry(spec.model), series, extras or Extras())
+        _ = job._shared_dataset
+        return job
+
+    @property
+    def dataset(self) -> TimeSeriesDataset:
+        """The series as neuralforecast trains on them."""
+        return build_dataset(self.series) if "shared-data" in self.spec.without else self._shared_dataset
+
+    @cached_property
+    def _shared_dataset(self) -> TimeSeriesDataset:
+        return build_dataset(self.series)
+
+
+def build_dataset(series: Series) -> TimeSeriesDataset:
+    """Return the series as neuralforecast trains on them."""
+    dataset, *_ = TimeSeriesDataset.from_df(series.frame, static_df=series.static)
+    return dataset
 
 
 @dataclass(frozen=True)
@@ -177,6 +193,7 @@ def train(
         max_steps=max_steps,
         is_prunable=is_prunable,
         interruption=interruption,
+        keeps_best="best-check" not in job.spec.without,
         spent=spent,
     )
     keeper = Checkpointing(
@@ -192,7 +209,7 @@ def train(
     try:
         # neuralforecast prints a model's whole configuration before it gives a diverged one up.
         with contextlib.redirect_stdout(io.StringIO()), spent.on("setup"):
-            model = build_model(job, config, [Phases(spent), hook, keeper, QuickSteps()])
+            model = build_model(job, config, [Phases(spent), hook, keeper, QuickSteps(job.spec.without)])
             model.fit(job.dataset, val_size=job.spec.validation_size)
     except TrainingLeft:
         ending = interruption(hook.step)

@@ -15,7 +15,7 @@ from sampler_policies.errors import InputError
 
 # AirPassengersDF, as neuralforecast ships it: 144 months of one series, for which 500 steps are plenty.
 DEMO = {"name": "demo", "model": "NHITS", "horizon": 12, "max_steps": 500}
-REPEATED = ("model", "objectives", "hist_exog", "futr_exog", "stat_exog", "space")
+REPEATED = ("model", "objectives", "hist_exog", "futr_exog", "stat_exog", "space", "without")
 VARIABLES = {"storage": "CASTPOOL_STORAGE", "tracking_uri": "MLFLOW_TRACKING_URI"}
 
 

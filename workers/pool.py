@@ -11,11 +11,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from typing import Any
 
 from workers.signals import EXIT_RECYCLED
@@ -46,13 +46,21 @@ def local_workers(asked: int, trials: int) -> int:
     return min(asked or cores(), trials)
 
 
-def warm_up(n_workers: int) -> None:
-    """Start the fork server, which imports neuralforecast in the background while the caller goes on."""
-    threads = str(max(1, cores() // n_workers))
+def threads_each(n_workers: int, without: Collection[str] = ()) -> int:
+    """Return how many threads each worker computes with: its share of the cores, unless that is left out."""
+    return cores() if "shared-cores" in without else max(1, cores() // n_workers)
+
+
+def warm_up(threads: int) -> None:
+    """Start the fork server, which imports neuralforecast in the background while the caller goes on.
+
+    Args:
+        threads: that each worker computes with.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["workers.preload"])
     resource_tracker.ensure_running()  # the fork server would start it, and with it unblock the signal again
-    with _environment(dict.fromkeys(THREAD_VARIABLES, threads)), _no_main_module(), _without_ctrl_c():
+    with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))), _no_main_module(), _without_ctrl_c():
         forkserver.ensure_running()
 
 
@@ -61,7 +69,7 @@ class _Place:
     """Where one worker of the pool stands: its process, and how often it has died without working."""
 
     index: int
-    process: ForkServerProcess | None = None
+    process: ForkServerProcess | SpawnProcess | None = None
     deaths: int = 0
     respawn_at: float = 0.0
     is_finished: bool = False
@@ -77,18 +85,23 @@ class Pool:
         n_workers: int,
         extras: bytes | None = None,
         gpus: tuple[str, ...] = (),
+        without: Collection[str] = (),
     ) -> None:
         self.url = url
         self.studies = tuple(studies)
         self.extras = extras
         self.gpus = gpus
-        self.threads = max(1, cores() // n_workers)
-        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self.threads = threads_each(n_workers, without)
+        self._is_forking = "fork-server" not in without
+        self._context: ForkServerContext | SpawnContext = (
+            multiprocessing.get_context("forkserver") if self._is_forking else multiprocessing.get_context("spawn")
+        )
         self._places = [_Place(index) for index in range(n_workers)]
         self._is_stopping = False
 
     def __enter__(self) -> Pool:
-        warm_up(len(self._places))
+        if self._is_forking:
+            warm_up(self.threads)
         for place in self._places:
             self._spawn(place)
         return self
@@ -103,7 +116,7 @@ class Pool:
             process.join()
 
     @property
-    def processes(self) -> list[ForkServerProcess]:
+    def processes(self) -> list[ForkServerProcess | SpawnProcess]:
         """The workers that are running."""
         return [own.process for own in self._places if own.process is not None and own.process.is_alive()]
 
@@ -158,7 +171,8 @@ class Pool:
         gpu = self.gpus[place.index % len(self.gpus)] if self.gpus else None
         arguments = (self.url, self.studies, self.threads, gpu, self.extras)
         process = self._context.Process(target=_work, args=arguments, name=f"castpool-{place.index}")
-        with _no_main_module():
+        threads = dict.fromkeys(THREAD_VARIABLES, str(self.threads))  # the fork server was started under them
+        with _no_main_module(), _environment(threads):
             process.start()
         place.process = process
 

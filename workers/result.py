@@ -154,7 +154,7 @@ def fit_best(
         model = reconciled(model, job.series.hierarchy, job.spec.reconciliation)
     fitted = NeuralForecast(models=[model], freq=job.series.freq)
     callbacks = _inner(fitted.models[0]).trainer_kwargs["callbacks"]
-    callbacks += (ours := (StopAt(step, stop, say), QuickSteps()))
+    callbacks += (ours := (StopAt(step, stop, say), QuickSteps(job.spec.without)))
     with contextlib.suppress(SIGTERMException):  # Lightning's way out at a SIGTERM, which `stop` has seen too
         fitted.fit(job.series.frame, static_df=job.series.static)
     # An ordinary model from here on: nothing of ours may stop a later fit.

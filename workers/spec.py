@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sampler_policies.errors import InputError, did_you_mean
+from sampler_policies.levers import LEVERS
 from sampler_policies.wishes import Wishes
 
 # What gives a trial its meaning, beside the data. A study is resumed only where all of these are the same.
@@ -97,6 +98,7 @@ class StudySpec(BaseModel):
     reconciliation: Literal["BottomUp", "MinTraceOLS", "MinTraceWLS", "Identity"] = Field(
         "BottomUp", description="with a hierarchy, how forecasts are made to add up"
     )
+    without: tuple[str, ...] = Field((), description="levers of speed to leave out: " + ", ".join(LEVERS))
     short_series: Literal["error", "drop"] = Field("error", description="what to do with series that are too short")
 
     @field_validator("name")
@@ -105,6 +107,14 @@ class StudySpec(BaseModel):
         if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name):
             raise ValueError("write letters, digits, '.', '_' and '-' only, and a letter or digit first")
         return name
+
+    @field_validator("without")
+    @classmethod
+    def _levers_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in LEVERS:
+                raise ValueError(did_you_mean(name, LEVERS))
+        return tuple(sorted(set(names)))
 
     @model_validator(mode="before")
     @classmethod
@@ -131,7 +141,9 @@ class StudySpec(BaseModel):
     def identity(self, dataset: str) -> dict[str, Any]:
         """Return what the trials mean: two studies with the same identity may share their trials."""
         meaning = self.model_dump(include=set(MEANING), mode="json")
-        return {**meaning, "val_size": self.validation_size, "data": dataset}
+        # Where all are in, as ever, nothing is said: studies of before there was a choice go on.
+        left_out = {"without": list(self.without)} if self.without else {}
+        return {**meaning, **left_out, "val_size": self.validation_size, "data": dataset}
 
     def wishes(self, workers: int, base_space: Mapping[str, Any] | None = None) -> Wishes:
         """Return what the policies need to know of the user's wishes."""
@@ -157,6 +169,7 @@ class StudySpec(BaseModel):
             searcher_arguments=searcher_arguments,
             scheduler=scheduler,
             scheduler_arguments=scheduler_arguments,
+            without=frozenset(self.without),
         )
 
 
@@ -212,7 +225,8 @@ def _in_one_sentence(error: ValidationError) -> InputError:
     if kind == "less_than":
         return InputError(field, got, f"write a number below {first['ctx']['lt']}.")
     remedy = first["msg"].removeprefix("Value error, ")
-    return InputError(field, repr(got), f"{remedy[0].lower()}{remedy[1:]}.")
+    sentence = f"{remedy[0].lower()}{remedy[1:]}"
+    return InputError(field, repr(got), sentence if sentence.endswith(("?", ".")) else f"{sentence}.")
 
 
 def read_spec(path: Path) -> dict[str, Any]:

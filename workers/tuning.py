@@ -18,7 +18,7 @@ from storage.store import Store, open_store
 from storage.studies import StoredStudy
 from workers.exporter import exporting
 from workers.lineup import Entrant, line_up
-from workers.pool import Pool, local_workers, warm_up
+from workers.pool import Pool, local_workers, threads_each, warm_up
 from workers.progress import Progress, progress_for
 from workers.signals import StoppedError, StopRequest
 from workers.tracking_client import tracking_uri
@@ -81,7 +81,10 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
     # Threads that wait by spinning take the cores from each other wherever something else runs beside: the last fit of
     # the demo, for one, takes four times as long. Whoever knows better sets the variable.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    warm_up(n_workers)  # imports neuralforecast on another core while this process does the same
+    if "fork-server" not in first.without:
+        warm_up(
+            threads_each(n_workers, first.without)
+        )  # imports neuralforecast on another core while this process does the same
     from workers.extras import packed
     from workers.objective import quiet
     from workers.result import write_result
@@ -157,7 +160,8 @@ def run_pool(
     gpus = visible_gpus()
     if all(own.spec.get("backend") == "ray" for own in studies):
         n_workers, gpus = 1, ()  # Ray starts processes of its own, and gives each a GPU
-    with shown, Pool(url, names, n_workers, extras, gpus) as pool:
+    without = {lever for own in studies for lever in own.spec.get("without", ())}
+    with shown, Pool(url, names, n_workers, extras, gpus, without) as pool:
         while not pool.is_finished and not stop.is_set:
             for pid in pool.tend():
                 for own in studies:

@@ -73,6 +73,7 @@ class ValidationHook(ValidationWindows):
         max_steps: where the training ends.
         is_prunable: whether the pruner is asked.
         interruption: told the training step, says whether the training is to end; asked after each batch.
+        keeps_best: whether the best check counts, or the last one.
         spent: the stopwatch on which reports and the pruner count apart.
     """
 
@@ -84,6 +85,7 @@ class ValidationHook(ValidationWindows):
         max_steps: int,
         is_prunable: bool,
         interruption: Callable[[int], Ending | None],
+        keeps_best: bool = True,
         spent: TimeSpent | None = None,
     ) -> None:
         super().__init__(val_step_size)
@@ -96,6 +98,7 @@ class ValidationHook(ValidationWindows):
         self.best_step = 0
         self.last_step = 0
         self.step = 0
+        self._keeps_best = keeps_best
         self._spent = spent or TimeSpent()
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,7 +134,7 @@ class ValidationHook(ValidationWindows):
         if not math.isfinite(value):
             return Ending("diverged", f"validation loss was {value} at step {step}")
         self.trial.report(value, step)
-        if value < self.best_value:
+        if value < self.best_value or not self._keeps_best:
             self.best_value, self.best_step = value, step
         if step < self.max_steps and self.is_prunable and self.trial.should_prune():
             return Ending("pruned", f"validation loss {value:.6g} at step {step} was not among the best")

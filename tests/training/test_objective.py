@@ -195,3 +195,26 @@ def test_a_loss_that_could_not_be_saved_is_refused_before_anything_runs(draft: C
 
     with pytest.raises(InputError, match="register_loss"):
         draft(extras=Extras(loss=Unregistered()))
+
+
+def test_the_last_check_counts_where_the_best_is_left_out(job: Callable[..., Job]) -> None:
+    # A learning rate that makes the loss go up and down.
+    space = {"hidden_size": 8, "num_layers": 2, "learning_rate": 0.5}
+    curves = []
+    for without in ([], ["best-check"]):
+        trial = ask()
+        own = job(max_steps=20, space=space, without=without)
+        trained = train(own, trial, is_prunable=False, interruption=never)
+        curves.append((trained.value, trained.best_step, trial.study.trials[0].intermediate_values))
+    (best, best_step, curve), (last, last_step, again) = curves
+    assert curve == again
+    assert (best, curve[best_step]) == (min(curve.values()), min(curve.values()))
+    assert (last, last_step) == (curve[20], 20)
+    assert best < last
+
+
+def test_a_data_set_is_built_once_unless_that_is_left_out(job: Callable[..., Job]) -> None:
+    shared, each = job(), job(without=["shared-data"])
+    assert shared.dataset is shared.dataset
+    assert each.dataset is not each.dataset
+    assert torch.equal(each.dataset.temporal, shared.dataset.temporal)

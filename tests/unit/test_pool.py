@@ -73,3 +73,9 @@ def test_starting_workers_leaves_the_main_module_as_it_was() -> None:
         assert not hasattr(main, "__file__")
     assert vars(main).get("__file__") == before.get("__file__")
     assert vars(main).get("__spec__") is before.get("__spec__")
+
+
+def test_workers_may_be_started_one_by_one() -> None:
+    with Pool(None, ["study"], 1, without=["fork-server"]) as pool:
+        assert pool._context.get_start_method() == "spawn"
+        assert len(pool.processes) == 1

@@ -1,0 +1,72 @@
+"""Each lever can be left out: the plan, the space and the pool are then without it, and say so."""
+
+from __future__ import annotations
+
+import pytest
+
+from sampler_policies.catalogue import entry
+from sampler_policies.errors import InputError
+from sampler_policies.facts import DataFacts
+from sampler_policies.levers import LEVERS
+from sampler_policies.plan import Plan, make_plan
+from sampler_policies.wishes import Wishes
+from workers.pool import cores, threads_each
+from workers.quick_steps import STEP_LEVERS
+from workers.spec import make_spec
+
+DATA = DataFacts(n_series=1, shortest=144, longest=144, n_rows=144, horizon=12, val_size=12)
+
+
+def plan(*without: str) -> Plan:
+    return make_plan(entry("NHITS"), DATA, Wishes(trials=20, workers=2, without=frozenset(without)))
+
+
+def test_without_bounds_batches_are_the_models_own() -> None:
+    bounded, own = plan().space, plan("bounded-batches").space
+    assert bounded is not None and own is not None
+    assert max(bounded["windows_batch_size"].grid()) == 64
+    assert own["windows_batch_size"].grid() == [128, 256, 512, 1024]
+    assert own["batch_size"].grid() == [32, 64, 128, 256]
+
+
+def test_without_order_every_list_is_of_choices() -> None:
+    ordered, space = plan().space, plan("ordered-space").space
+    assert ordered is not None and space is not None
+    assert {own.kind for own in space.parameters} == {"choice", "float"}
+    for own in space.parameters:
+        assert own.grid() == ordered[own.name].grid(), "the same values"
+    assert plan("ordered-space").default["batch_size"] == 32
+
+
+def test_without_a_resource_max_steps_is_searched_up_to_the_longest() -> None:
+    left = plan("steps-as-resource")
+    assert left.space is not None
+    assert left.space["max_steps"].grid() == [500, 600, 700, 800, 900, 1000, 1100, 1200, 1300, 1400, 1500]
+    assert left.max_steps == 1500
+
+
+@pytest.mark.parametrize("lever", LEVERS)
+def test_what_is_left_out_is_said(lever: str) -> None:
+    assert f"{lever} is left out, as asked for" in plan(lever).decision("space").reason
+
+
+def test_cores_are_shared_unless_that_is_left_out() -> None:
+    assert threads_each(cores()) == 1
+    assert threads_each(cores(), ["shared-cores"]) == cores()
+
+
+def test_levers_of_a_step_are_levers() -> None:
+    assert set(STEP_LEVERS) <= set(LEVERS)
+
+
+def test_a_lever_that_there_is_not_is_refused_with_the_nearest() -> None:
+    with pytest.raises(InputError) as caught:
+        make_spec({"model": "MLP", "horizon": 4, "without": ["fused-optimiser"]})
+    assert str(caught.value) == "without: got ['fused-optimiser']; did you mean 'fused-optimizer'?"
+
+
+def test_a_study_without_levers_is_another_study_and_one_with_all_is_as_before() -> None:
+    spec = {"model": "MLP", "horizon": 4}
+    assert "without" not in make_spec(spec).identity("data")
+    left = make_spec({**spec, "without": ["quiet-steps", "best-check", "quiet-steps"]})
+    assert left.identity("data")["without"] == ["best-check", "quiet-steps"]
