@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
@@ -110,3 +113,52 @@ def administer(server: URL, statement: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
+
+
+@pytest.fixture
+def castpool(database: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command in a process group of its own; whatever it leaves behind fails the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workers", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "CASTPOOL_STORAGE": database, "PYTHONPATH": os.getcwd(), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    groups = {process.pid for process in started}
+    ours = [own for own in psutil.process_iter() if _group(own) in groups or _storage(own) == database]
+    _, left = psutil.wait_procs(ours, timeout=5)
+    left = [own for own in left if own.is_running() and own.status() != psutil.STATUS_ZOMBIE]
+    for own in left:
+        own.kill()
+    assert left == []
+
+
+def _group(process: psutil.Process) -> int | None:
+    try:
+        return os.getpgid(process.pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _storage(process: psutil.Process) -> str | None:
+    """Return the storage that a process was started for: Ray's processes leave the group, but not the environment."""
+    if process.pid == os.getpid():
+        return None
+    try:
+        return process.environ().get("CASTPOOL_STORAGE")
+    except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+        return None

@@ -63,9 +63,9 @@ def test_prometheus_reads_what_is_now(store: Store, stored: StoredStudy) -> None
         claim, _ = started(store, stored)
         finish(store, claim)
         assert 'castpool_slots_open{study="air"} 2.0' in read(url)
-        with pytest.raises(InputError, match="metrics_port: got"):  # noqa: SIM117
-            with exporting(store, [stored], "127.0.0.1", int(url.split(":")[2].split("/")[0]), said.append):
-                pass
+        taken = exporting(store, [stored], "127.0.0.1", int(url.split(":")[2].split("/")[0]), said.append)
+        with pytest.raises(InputError, match="metrics_port: got"), taken:
+            pass
     with pytest.raises(OSError, match="refused"):
         read(url)
 

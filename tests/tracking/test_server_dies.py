@@ -20,7 +20,7 @@ import pytest
 from optuna.trial import TrialState
 
 from storage.store import Store
-from tests.acceptance.conftest import castpool, finished, monthly  # noqa: F401
+from tests.acceptance.conftest import finished, monthly
 from tests.tracking.conftest import MlflowServer, record
 from workers.tracking_client import tracking_client
 
@@ -31,7 +31,7 @@ SPACE = "{hidden_size: [8, 16, 32], num_layers: 2}"
 
 
 def test_nothing_is_missing_after_an_outage_with_kills(
-    castpool: Callable[..., subprocess.Popen[str]],  # noqa: F811
+    castpool: Callable[..., subprocess.Popen[str]],
     store: Store,
     tmp_path: Path,
     mlflow_server: MlflowServer,
@@ -122,7 +122,7 @@ def champion_forecasts_as_the_result_does(uri: str, folder: Path) -> None:
 
 
 def test_a_secret_is_found_nowhere(
-    castpool: Callable[..., subprocess.Popen[str]],  # noqa: F811
+    castpool: Callable[..., subprocess.Popen[str]],
     database: str,
     store: Store,
     tmp_path: Path,

@@ -35,7 +35,7 @@ def test_without_order_every_list_is_of_choices() -> None:
     assert {own.kind for own in space.parameters} == {"choice", "float"}
     for own in space.parameters:
         assert own.grid() == ordered[own.name].grid(), "the same values"
-    assert plan("ordered-space").default["batch_size"] == 32
+    assert plan("ordered-space").default["input_size"] == 24
 
 
 def test_without_a_resource_max_steps_is_searched_up_to_the_longest() -> None:

@@ -1,0 +1,92 @@
+"""The arithmetic of the comparison: what counts as reached, when, and what a table makes of it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.benchmarks.time_to_loss.pairs import PAIRS
+from tests.benchmarks.time_to_loss.records import Finished, Record, falling
+from tests.benchmarks.time_to_loss.systems import BASELINES, SYSTEMS, mean_absolute_error, naive
+from tests.benchmarks.time_to_loss.table import Comparison, loss_ratio, time_ratio, was_reached
+
+
+def record(system: str, *curve: tuple[float, float], test: float | None = None, pair: str = "a-B") -> Record:
+    return Record(system, pair, 1, 100.0, list(curve), trials=len(curve), test=test)
+
+
+def test_a_curve_only_falls_and_ends_with_the_budget() -> None:
+    found = [
+        Finished(30, 5.0, {"a": 3}),
+        Finished(10, 7.0, {"a": 1}),
+        Finished(20, 8.0, {}),
+        Finished(40, math.nan, {}),
+    ]
+    assert falling([*found, Finished(101, 1.0, {"a": 4})], 100) == ([(10, 7.0), (30, 5.0)], {"a": 3})
+    assert falling([], 100) == ([], None)
+
+
+def test_ratios_of_time_and_loss() -> None:
+    peer, ours = record("auto", (20, 9.0), (80, 4.0)), record("castpool", (10, 5.0), (16, 4.0), (50, 3.0))
+    assert time_ratio(ours, peer) == 16 / 80
+    assert was_reached(ours, peer) and not was_reached(peer, ours)
+    assert loss_ratio(ours, peer) == 3 / 4
+    assert (ours.loss_at(15), ours.loss_at(5)) == (5.0, math.inf)
+
+
+def test_what_was_never_reached_counts_as_the_whole_budget() -> None:
+    assert time_ratio(record("castpool", (10, 5.0)), record("auto", (20, 4.0))) == 100 / 20
+    assert time_ratio(record("castpool"), record("auto", (50, 4.0))) == 2
+
+
+def test_a_peer_without_a_trial_is_matched_by_our_first() -> None:
+    peer, ours = record("auto"), record("castpool", (10, 5.0), (20, 4.0))
+    assert time_ratio(ours, peer) == 10 / 100
+    assert math.isnan(loss_ratio(ours, peer))
+
+
+def test_tables_have_a_line_a_system_and_means_over_pairs(tmp_path: Path) -> None:
+    records = [
+        *(record(own, (40, 4.0), test=2.0) for own in SYSTEMS if own != "castpool"),
+        record("castpool", (10, 4.0), (20, 2.0), test=1.0),
+        record("naive", test=3.0),
+        record("auto", pair="c-D"),
+        record("castpool", (90, 1.0), pair="c-D"),
+    ]
+    comparison = Comparison(records)
+    cells = [line.split(" | ") for line in comparison.ratios().splitlines()]
+    assert {len(own) for own in cells[2:]} == {6}
+    assert "| a-B | (1) Auto as typed | 0.250 | 1 of 1 | 0.500 | 0.500 |" in comparison.ratios()
+    assert (
+        f"| all, geometric mean | (1) Auto as typed | {math.sqrt(0.25 * 0.9):.3f} |  | 0.500 | 0.500 |"
+        in comparison.ratios()
+    )
+    assert f"| a-B | {BASELINES['naive']} | - | - | - | 0.333 |" in comparison.ratios()
+    assert "| c-D | (1) Auto as typed | - | - | 0.0 | 0 |" in comparison.losses()
+    assert [own.name for own in comparison.plot(tmp_path)] == ["a-B.png", "c-D.png"]
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    own = record("script", (1.5, 2.5), test=0.5)
+    own.write(tmp_path / "folder" / "own.json")
+    assert Record.read(tmp_path / "folder" / "own.json") == own
+
+
+def test_the_test_window_is_seen_by_nobody_and_a_season_repeats() -> None:
+    pair = PAIRS["demo-MLP"]
+    frame, test = pair.read()
+    assert (len(test), len(frame)) == (12, 132)
+    assert frame["ds"].max() < test["ds"].min()
+    forecast = naive(frame, pair)
+    assert forecast["naive"].tolist() == frame["y"].tail(12).tolist()
+    assert forecast["ds"].tolist() == test["ds"].tolist()
+    assert mean_absolute_error(test, forecast) == pytest.approx(abs(test["y"].to_numpy() - forecast["naive"]).mean())
+
+
+def test_naive_forecasts_of_a_horizon_longer_than_the_season() -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2020", periods=6, freq="D"), "y": range(6)})
+    pair = PAIRS["demo-MLP"].__class__("demo", "MLP", 5, "D", 2)
+    assert naive(frame, pair)["naive"].tolist() == [4, 5, 4, 5, 4]
