@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sampler_policies.levers import LEVERS
+from tests.benchmarks.ablation import ALL, NONE, SWITCHES, table, variants
 from tests.benchmarks.time_to_loss.pairs import PAIRS
 from tests.benchmarks.time_to_loss.records import Finished, Record, falling
 from tests.benchmarks.time_to_loss.systems import BASELINES, SYSTEMS, mean_absolute_error, naive
@@ -90,3 +92,21 @@ def test_naive_forecasts_of_a_horizon_longer_than_the_season() -> None:
     frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2020", periods=6, freq="D"), "y": range(6)})
     pair = PAIRS["demo-MLP"].__class__("demo", "MLP", 5, "D", 2)
     assert naive(frame, pair)["naive"].tolist() == [4, 5, 4, 5, 4]
+
+
+def test_an_ablation_has_a_line_a_lever_with_both_ways() -> None:
+    whole, none = record("castpool", (10, 2.0)), record("castpool", (80, 4.0))
+    without, alone = record("castpool", (20, 3.0)), record("castpool", (40, 4.0))
+    found = {ALL: whole, NONE: none, "without ordered-space": without, "ordered-space alone": alone}
+    lines = table({("a-B", 1, variant): own for variant, own in found.items()}).splitlines()
+    assert len(lines) == 3 + len(SWITCHES)
+    assert lines[2] == "| (all levers; no lever) | 0.12 | 1 of 1 | 1.000 | 1.00 | 1 of 1 | 2.000 |"
+    assert "| ordered-space | 0.25 | 1 of 1 | 1.500 | 0.50 | 1 of 1 | 2.000 |" in lines
+    assert "| sampler | - | - | - | - | - | - |" in lines
+
+
+def test_each_lever_is_left_out_alone_and_put_in_alone() -> None:
+    options = variants()
+    assert options["without sampler"] == ["--sampler", "Random"]
+    assert options["sampler alone"].count("--without") == len(LEVERS)
+    assert "--sampler" not in options["sampler alone"]

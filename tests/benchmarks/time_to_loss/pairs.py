@@ -45,10 +45,11 @@ PAIRS = {
         Pair("demo", "NHITS", 12, "ME", 12),
         Pair("ercot_zones", "MLP", 24, "h", 24),
         Pair("tourism_quarterly", "PatchTST", 8, "QS", 4),
-        Pair("fx_monthly", "GRU", 12, "MS", 12),
-        Pair("etth1", "DLinear", 24, "h", 24),
+        Pair("etth1", "GRU", 24, "h", 24),
+        Pair("nyc_taxi_30min", "DLinear", 48, "30min", 48),
         Pair("ercot_zones", "iTransformer", 24, "h", 24, is_multivariate=True),
-        Pair("nyc_taxi_30min", "NHITS", 48, "30min", 48),
+        # Here NeuralForecast's own loops die: their space has inputs that are longer than the series.
+        Pair("fx_monthly", "GRU", 12, "MS", 12),
         Pair("demo", "MLP", 12, "ME", 12),
     )
 }

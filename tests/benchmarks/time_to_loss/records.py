@@ -22,6 +22,7 @@ class Record:
         trials: that ended, whichever way.
         steps: training steps of all of them.
         config: the winner's arguments; None where nothing was finished.
+        died: what it said last, where it did not live to the end of the budget.
         test: the refitted winner's mean absolute error on the test window.
     """
 
@@ -34,6 +35,7 @@ class Record:
     steps: int = 0
     config: dict[str, Any] | None = None
     test: float | None = None
+    died: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,13 @@ NOT_ARGUMENTS = ("h", "loss", "valid_loss", "callbacks", "logger", "n_series")
 PROGRESS = {"enable_progress_bar": False, "logger": False, "enable_model_summary": False, "enable_checkpointing": False}
 
 
-def run_system(system: str, pair: Pair, seed: int, budget: float, *, tests: bool = True) -> Record:
+def run_system(
+    system: str, pair: Pair, seed: int, budget: float, *, tests: bool = True, options: Sequence[str] = ()
+) -> Record:
     """Run a system on a pair with two workers for ``budget`` seconds of wall time, its imports included.
 
     With ``tests``, its winner is fitted on all that it saw, which counts no time, and judged on the test window.
+    ``options`` are more of castpool's.
     """
     frame, test = pair.read()
     record = Record(system, pair.name, seed, budget, [], versions={own: version(own) for own in PACKAGES})
@@ -56,8 +59,11 @@ def run_system(system: str, pair: Pair, seed: int, budget: float, *, tests: bool
         frame.to_parquet(folder / "table.parquet")
         with open_store() as store:
             commands = commands_of(system, pair, seed, budget, folder, study, store)
+            commands[0] += options
             started = time.time()
-            run_for(commands, budget, by_signal=system == "castpool")
+            record.died = run_for(commands, budget, by_signal=system == "castpool")
+            if record.died and system == "castpool":
+                raise RuntimeError(record.died)
             if system == "ray":
                 found = of_ray(folder, started, budget)
             else:
@@ -92,8 +98,13 @@ def commands_of(
     return [[*peer, "--seed", str(100 * seed + number)] for number in range(WORKERS)]
 
 
-def run_for(commands: list[list[str]], budget: float, *, by_signal: bool) -> None:
-    """Run the commands for so long, and end them with all that they have started."""
+def run_for(commands: list[list[str]], budget: float, *, by_signal: bool) -> str | None:
+    """Run the commands for so long, and end them with all that they have started.
+
+    Returns:
+        The last line that was printed where all of them had failed by then, else None.
+    """
+    died = None
     with tempfile.TemporaryFile() as log:
         to_log: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
         running = [subprocess.Popen(own, **to_log, start_new_session=True) for own in commands]
@@ -102,7 +113,7 @@ def run_for(commands: list[list[str]], budget: float, *, by_signal: bool) -> Non
             time.sleep(0.05)
         if all(own.poll() not in (None, 0) for own in running):
             log.seek(0)
-            raise RuntimeError(log.read().decode()[-3000:])
+            died = log.read().decode(errors="replace").strip().splitlines()[-1]
     family = [one for own in running for one in descendants(own.pid)]
     if by_signal:
         for own in running:
@@ -114,6 +125,7 @@ def run_for(commands: list[list[str]], budget: float, *, by_signal: bool) -> Non
             member.kill()
     for own in running:
         own.wait()
+    return died
 
 
 def descendants(pid: int) -> list[psutil.Process]:

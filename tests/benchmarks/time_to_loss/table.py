@@ -80,6 +80,9 @@ class Comparison:
                 trials, steps = (fmean(getattr(record, name) for record in own) for name in ("trials", "steps"))
                 counts = ["-", "-"] if system in BASELINES else [f"{trials:.1f}", f"{steps:.0f}"]
                 lines.append(f"| {pair} | {words} | {' | '.join([*cells, *counts])} |")
+        lines += [
+            f"\n{own.pair}, {SYSTEMS[own.system]}, died: {own.died}" for own in self._records.values() if own.died
+        ]
         return "\n".join(lines)
 
     def ratios(self) -> str:

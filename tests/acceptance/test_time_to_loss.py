@@ -1,0 +1,44 @@
+"""The comparison with what users run today, at its smallest: every system runs, and the table is whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.time_to_loss.records import Record
+from tests.benchmarks.time_to_loss.systems import SYSTEMS
+
+pytestmark = pytest.mark.acceptance
+
+ROOT = Path(__file__).resolve().parents[2]
+# Long enough for imports beside other tests; who finds how much in it is not asked.
+SECONDS = 30
+
+
+def test_the_quick_comparison_runs_every_system_and_prints_whole_tables(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.time_to_loss", "--quick", "--seconds", str(SECONDS)]
+    done = subprocess.run(
+        [*command, "--systems", *SYSTEMS, "naive", "--out", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    losses, ratios = done.stdout.split("\n\n")[1:3]
+    lines = losses.splitlines()
+    assert {own.count("|") for own in lines} == {7} and len(lines) == 2 + len(SYSTEMS) + 1
+    assert all(words in losses for words in SYSTEMS.values())
+    assert {own.count("|") for own in ratios.splitlines()} == {7}
+    assert (tmp_path / "demo-MLP.png").stat().st_size > 1000
+    records = [Record.read(tmp_path / f"demo-MLP-1-{own}.json") for own in SYSTEMS]
+    assert any(own.curve for own in records), "somebody finishes a trial"
+    for own in records:
+        assert all(0 < seconds <= SECONDS for seconds, _ in own.curve)
+        assert [loss for _, loss in own.curve] == sorted((loss for _, loss in own.curve), reverse=True)
+        assert (own.test is not None) == bool(own.curve)
