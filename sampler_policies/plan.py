@@ -17,7 +17,7 @@ from sampler_policies.lint import lint
 from sampler_policies.overrides import override
 from sampler_policies.pruners import choose_pruner
 from sampler_policies.ray_search import choose_scheduler, choose_searcher
-from sampler_policies.resources import choose_max_steps, choose_val_check_steps
+from sampler_policies.resources import choose_max_steps, choose_patience, choose_val_check_steps
 from sampler_policies.samplers import SamplerFacts, choose_sampler, not_exhaustive
 from sampler_policies.space import Space
 from sampler_policies.wishes import Wishes
@@ -34,12 +34,15 @@ COUNTS = (
     "down_sampling_window",
 )
 ENDLESS = 10**9
+# neuralforecast's own argument for it.
+PATIENCE = "early_stop_patience_steps"
 
 
 @dataclass(frozen=True)
 class Plan:
     """The decisions of a study. ``default`` are the stored parameters of the model's own defaults.
 
+    ``patience`` is after how many checks without a better one a trial ends; 0 is never.
     ``space`` is None where the user's space is a Python function of the trial. ``warnings`` say what looks wrong with
     a space that works (`sampler_policies.lint`).
     """
@@ -50,6 +53,7 @@ class Plan:
     val_check_steps: int
     decisions: tuple[Decision, ...]
     warnings: tuple[str, ...] = ()
+    patience: int = 0
 
     def decision(self, subject: str) -> Decision:
         """Return the decision on that subject."""
@@ -64,6 +68,7 @@ class Plan:
             "val_check_steps": self.val_check_steps,
             "decisions": [own.to_json() for own in self.decisions],
             "warnings": list(self.warnings),
+            "patience": self.patience,
         }
 
     @classmethod
@@ -72,7 +77,8 @@ class Plan:
         space = Space.from_json(stored["space"]) if stored["space"] is not None else None
         decisions = tuple(Decision.from_json(own) for own in stored["decisions"])
         warnings = tuple(stored.get("warnings", ()))
-        return cls(space, stored["default"], stored["max_steps"], stored["val_check_steps"], decisions, warnings)
+        steps = stored["max_steps"], stored["val_check_steps"]
+        return cls(space, stored["default"], *steps, decisions, warnings, stored.get("patience", 0))
 
 
 def smallest_input(model: ModelEntry, horizon: int, n_series: int, wishes: Wishes) -> int:
@@ -100,19 +106,32 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
     max_steps = choose_max_steps(base, space, model.defaults["max_steps"], given)
     given = _asked_once("val_check_steps", wishes.val_check_steps, space, wishes)
     checks = choose_val_check_steps(int(max_steps.choice), given)
+    patience = choose_patience(int(max_steps.choice), int(checks.choice), _against_patience(model, space, wishes))
     budget = BudgetFacts(wishes.trials, wishes.workers, int(max_steps.choice), int(checks.choice), wishes.n_objectives)
     facts = SpaceFacts(0, 0, branches=True, is_function=True) if space_is_function else space.facts
     decisions = (
         _space_decision(model, None if space_is_function else space, wishes),
         max_steps,
         checks,
+        patience,
         *_search_decisions(facts, budget, wishes),
     )
     if space_is_function:
-        return Plan(None, {}, budget.max_steps, budget.val_check_steps, decisions)
+        return Plan(None, {}, budget.max_steps, budget.val_check_steps, decisions, (), int(patience.choice))
     warnings = tuple(lint(space, wishes.asked, wishes.trials))
     default = default_parameters(space, model, data)
-    return Plan(space, default, budget.max_steps, budget.val_check_steps, decisions, warnings)
+    steps = budget.max_steps, budget.val_check_steps
+    return Plan(space, default, *steps, decisions, warnings, int(patience.choice))
+
+
+def _against_patience(model: ModelEntry, space: Space, wishes: Wishes) -> str | None:
+    if PATIENCE in space or PATIENCE in space.constants:
+        return f"the space says {PATIENCE}"
+    if PATIENCE not in model.arguments:
+        return f"{model.name} takes no {PATIENCE}"
+    if left_out := wishes.without & {"patience", "best-check"}:
+        return f"{' and '.join(sorted(left_out))} left out, as asked for"
+    return "Ray's scheduler stops trials" if wishes.backend == "ray" else None
 
 
 def _search_decisions(space: SpaceFacts, budget: BudgetFacts, wishes: Wishes) -> list[Decision]:

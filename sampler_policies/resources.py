@@ -9,6 +9,7 @@ from sampler_policies.space import Space
 # Where a default space asks for more, early checks tell good from bad long before (docs/decisions/0002-resource.md).
 LONGEST_BY_DEFAULT = 2000
 FEWEST_CHECKS = 15
+LEAST_PATIENCE = 3
 ROUND_STEPS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000)
 
 
@@ -38,6 +39,25 @@ def choose_max_steps(default_space: Space, space: Space, usual: int, given: int 
         f"neuralforecast's defaults go to {longest}, far beyond where checks tell good from bad; max_steps sets more"
     )
     return Decision("max_steps", str(LONGEST_BY_DEFAULT), reason)
+
+
+def choose_patience(max_steps: int, val_check_steps: int, against: str | None) -> Decision:
+    """Decide after how many checks without a better one a trial ends; 0 is never.
+
+    Args:
+        max_steps: of a trial that nobody stops.
+        val_check_steps: training steps between two checks.
+        against: what speaks against any, or None.
+    """
+    checks = max_steps // val_check_steps
+    patience = max(LEAST_PATIENCE, checks // 4)
+    if against is None and 2 * patience > checks:
+        against = f"{checks} checks are too few to wait for a better one in vain"
+    if against is not None:
+        return Decision("patience", "0", against)
+    steps = patience * val_check_steps
+    reason = f"a trial is worth its best check, and ends where {steps} steps have brought none that is better"
+    return Decision("patience", str(patience), reason)
 
 
 def choose_val_check_steps(max_steps: int, given: int | None) -> Decision:

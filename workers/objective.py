@@ -23,7 +23,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from sampler_policies.catalogue import ModelEntry, entry
 from sampler_policies.errors import InputError
-from sampler_policies.plan import Plan
+from sampler_policies.plan import PATIENCE, Plan
 from workers.checkpointing import Checkpointing, TrainingLeft
 from workers.checkpoints import Checkpoints
 from workers.extras import Extras
@@ -149,6 +149,8 @@ def model_arguments(job: Job) -> dict[str, Any]:
         "stat_exog_list": _static_columns(job.series) or None,
         **TRAINER,
     }
+    if job.plan.patience:
+        arguments[PATIENCE] = job.plan.patience
     if job.model.needs_n_series:
         arguments["n_series"] = job.series.n_series
     return arguments

@@ -22,6 +22,7 @@ import pytorch_lightning as pl
 from neuralforecast import NeuralForecast
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from sampler_policies.plan import PATIENCE
 from storage import snapshot
 from storage.attachments import attach
 from storage.snapshot import Snapshot
@@ -149,7 +150,9 @@ def fit_best(
     config = configuration_of(job, trial)
     step = int(trial.user_attrs["best_step"])
     max_steps = int(config.get("max_steps", job.plan.max_steps))
-    model = build_model(job, config, [], val_check_steps=max_steps)
+    # Without validation there is nothing to be patient about.
+    never = {PATIENCE: -1} if PATIENCE in job.model.arguments else {}
+    model = build_model(job, config, [], val_check_steps=max_steps, **never)
     if job.series.hierarchy is not None:
         model = reconciled(model, job.series.hierarchy, job.spec.reconciliation)
     fitted = NeuralForecast(models=[model], freq=job.series.freq)

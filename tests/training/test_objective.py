@@ -201,7 +201,7 @@ def test_the_last_check_counts_where_the_best_is_left_out(job: Callable[..., Job
     # A learning rate that makes the loss go up and down.
     space = {"hidden_size": 8, "num_layers": 2, "learning_rate": 0.5}
     curves = []
-    for without in ([], ["best-check"]):
+    for without in (["patience"], ["patience", "best-check"]):
         trial = ask()
         own = job(max_steps=20, space=space, without=without)
         trained = train(own, trial, is_prunable=False, interruption=never)
@@ -211,6 +211,17 @@ def test_the_last_check_counts_where_the_best_is_left_out(job: Callable[..., Job
     assert (best, curve[best_step]) == (min(curve.values()), min(curve.values()))
     assert (last, last_step) == (curve[20], 20)
     assert best < last
+
+
+def test_a_trial_ends_complete_where_checks_were_in_vain(job: Callable[..., Job]) -> None:
+    own = job(max_steps=40, val_check_steps=2, space={"hidden_size": 8, "num_layers": 2, "learning_rate": 0.5})
+    assert own.plan.patience == 5
+    trial = ask()
+    trained = train(own, trial, is_prunable=False, interruption=never)
+    curve = trial.study.trials[0].intermediate_values
+    assert trained.ending == Ending("complete")
+    assert trained.value == min(curve.values()) == curve[trained.best_step]
+    assert max(curve) == trained.best_step + 2 * own.plan.patience < 40
 
 
 def test_a_data_set_is_built_once_unless_that_is_left_out(job: Callable[..., Job]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sampler_policies.catalogue import entry
@@ -70,3 +72,30 @@ def test_a_study_without_levers_is_another_study_and_one_with_all_is_as_before()
     assert "without" not in make_spec(spec).identity("data")
     left = make_spec({**spec, "without": ["quiet-steps", "best-check", "quiet-steps"]})
     assert left.identity("data")["without"] == ["best-check", "quiet-steps"]
+
+
+def test_patience_is_a_quarter_of_the_checks() -> None:
+    with_it = plan()
+    assert (with_it.max_steps // with_it.val_check_steps, with_it.patience) == (15, 3)
+    assert with_it.decision("patience").reason.startswith("a trial is worth its best check, and ends where 300 steps")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "reason"),
+    [
+        ({"without": frozenset({"patience"})}, "patience left out, as asked for"),
+        ({"without": frozenset({"best-check"})}, "best-check left out, as asked for"),
+        ({"backend": "ray"}, "Ray's scheduler stops trials"),
+        ({"space": {"early_stop_patience_steps": 7}}, "the space says early_stop_patience_steps"),
+        ({"max_steps": 10, "val_check_steps": 2}, "5 checks are too few to wait for a better one in vain"),
+    ],
+)
+def test_what_speaks_against_patience(wishes: dict[str, Any], reason: str) -> None:
+    made = make_plan(entry("NHITS"), DATA, Wishes(trials=20, **wishes))
+    assert (made.patience, made.decision("patience").reason) == (0, reason)
+
+
+def test_a_plan_of_before_there_was_patience_has_none() -> None:
+    stored = {key: own for key, own in plan().to_json().items() if key != "patience"}
+    assert Plan.from_json(stored).patience == 0
+    assert Plan.from_json(plan().to_json()) == plan()

@@ -64,7 +64,8 @@ def test_the_defaults_are_a_trial_of_the_space(name: str) -> None:
 
 def test_every_subject_is_decided_with_a_reason() -> None:
     decisions = plan().decisions
-    assert [own.subject for own in decisions] == ["space", "max_steps", "val_check_steps", "sampler", "pruner"]
+    subjects = ["space", "max_steps", "val_check_steps", "patience", "sampler", "pruner"]
+    assert [own.subject for own in decisions] == subjects
     assert all(own.reason for own in decisions)
 
 

@@ -95,12 +95,12 @@ def test_naive_forecasts_of_a_horizon_longer_than_the_season() -> None:
 
 
 def test_an_ablation_has_a_line_a_lever_with_both_ways() -> None:
-    whole, none = record("castpool", (10, 2.0)), record("castpool", (80, 4.0))
+    whole, none = record("castpool", (8, 2.0)), record("castpool", (80, 4.0))
     without, alone = record("castpool", (20, 3.0)), record("castpool", (40, 4.0))
     found = {ALL: whole, NONE: none, "without ordered-space": without, "ordered-space alone": alone}
     lines = table({("a-B", 1, variant): own for variant, own in found.items()}).splitlines()
     assert len(lines) == 3 + len(SWITCHES)
-    assert lines[2] == "| (all levers; no lever) | 0.12 | 1 of 1 | 1.000 | 1.00 | 1 of 1 | 2.000 |"
+    assert lines[2] == "| (all levers; no lever) | 0.10 | 1 of 1 | 1.000 | 1.00 | 1 of 1 | 2.000 |"
     assert "| ordered-space | 0.25 | 1 of 1 | 1.500 | 0.50 | 1 of 1 | 2.000 |" in lines
     assert "| sampler | - | - | - | - | - | - |" in lines
 

@@ -13,6 +13,7 @@ import argparse
 import platform
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from tests.benchmarks.time_to_loss.pairs import PAIRS, QUICK, USUAL
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     quiet()
+    warnings.filterwarnings("ignore", message="Choices for a categorical distribution")
     pairs = options.pairs or (QUICK if options.quick else USUAL)
     seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     seconds = options.seconds or (30.0 if options.quick else 120.0)
