@@ -11,6 +11,7 @@ from typing import Any
 from sampler_policies.candidates import Candidate
 from sampler_policies.decision import Decision
 from sampler_policies.facts import BudgetFacts, SpaceFacts
+from sampler_policies.levers import LEVERS
 from sampler_policies.model_choice import MODELS, ModelCandidate
 from sampler_policies.pruners import PRUNERS, choose_pruner
 from sampler_policies.ray_search import RAY_SCHEDULERS, RAY_SEARCHERS, choose_scheduler
@@ -55,6 +56,12 @@ def _lines() -> Iterator[str]:
     yield from _candidates("Models that `auto` chooses: all that nothing speaks against", MODELS)
     yield from _candidates("With `--backend ray`: searchers", RAY_SEARCHERS)
     yield from _candidates("With `--backend ray`: schedulers", RAY_SCHEDULERS)
+    yield "## Levers of speed\n"
+    yield "All are in; `--without NAME` leaves one out (repeat it for several).\n"
+    yield "| lever | what it does |"
+    yield "| --- | --- |"
+    yield from (f"| {name} | {words} |" for name, words in LEVERS.items())
+    yield ""
     yield "## By example\n"
     yield "| study | sampler | pruner | Ray's scheduler |"
     yield "| --- | --- | --- | --- |"
