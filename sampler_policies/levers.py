@@ -10,7 +10,7 @@ LEVERS = {
     "ordered-space": "choices that have an order are searched as ordered numbers",
     "steps-as-resource": "max_steps is what the pruner deals out, and not searched",
     "best-check": "a trial is worth its best check, and the winner is fitted up to that step",
-    "patience": "a trial ends where a quarter of its checks in a row were no better than its best",
+    "patience": "a trial ends where a third of its checks in a row were no better than its best",
     "shared-cores": "each worker computes on its share of the cores",
     "fork-server": "workers are forks of one process that has loaded neuralforecast",
     "shared-data": "a worker builds the data set once, not for each trial",

@@ -9,6 +9,8 @@ from sampler_policies.space import Space
 # Where a default space asks for more, early checks tell good from bad long before (docs/decisions/0002-resource.md).
 LONGEST_BY_DEFAULT = 2000
 FEWEST_CHECKS = 15
+# Waiting for a third of the training sees what the next halving of the learning rate brings: where neuralforecast's
+# models have a schedule by default, it is of three.
 LEAST_PATIENCE = 3
 ROUND_STEPS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000)
 
@@ -50,7 +52,7 @@ def choose_patience(max_steps: int, val_check_steps: int, against: str | None) -
         against: what speaks against any, or None.
     """
     checks = max_steps // val_check_steps
-    patience = max(LEAST_PATIENCE, checks // 4)
+    patience = max(LEAST_PATIENCE, -(-checks // 3))
     if against is None and 2 * patience > checks:
         against = f"{checks} checks are too few to wait for a better one in vain"
     if against is not None:

@@ -149,8 +149,6 @@ def model_arguments(job: Job) -> dict[str, Any]:
         "stat_exog_list": _static_columns(job.series) or None,
         **TRAINER,
     }
-    if job.plan.patience:
-        arguments[PATIENCE] = job.plan.patience
     if job.model.needs_n_series:
         arguments["n_series"] = job.series.n_series
     return arguments
@@ -175,7 +173,7 @@ def train(
     Args:
         job: the study's.
         trial: to be asked for a configuration.
-        is_prunable: whether the pruner may stop it.
+        is_prunable: whether it may be stopped early, by the pruner or for want of a better check.
         interruption: told the training step, says whether the training is to end.
         checkpoints: where its state is kept and found.
         failures: how often attempts at the same slot have failed before, by class; for want of memory, the batches are
@@ -205,13 +203,17 @@ def train(
         lambda: interruption(hook.step) is not None,
         spent,
     )
+    # What nobody may stop early ends when it is done.
+    patience = {PATIENCE: job.plan.patience} if is_prunable and job.plan.patience else {}
     before = _training_seconds(spent)
     ending: Ending | None = None
     model = None
     try:
         # neuralforecast prints a model's whole configuration before it gives a diverged one up.
         with contextlib.redirect_stdout(io.StringIO()), spent.on("setup"):
-            model = build_model(job, config, [Phases(spent), hook, keeper, QuickSteps(job.spec.without)])
+            model = build_model(
+                job, {**patience, **config}, [Phases(spent), hook, keeper, QuickSteps(job.spec.without)]
+            )
             model.fit(job.dataset, val_size=job.spec.validation_size)
     except TrainingLeft:
         ending = interruption(hook.step)

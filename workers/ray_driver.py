@@ -24,7 +24,6 @@ from ray.tune.search import Searcher
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from sampler_policies.domains import to_ray
-from sampler_policies.plan import PATIENCE
 from sampler_policies.ray_search import build_scheduler, build_searcher
 from storage.store import Store
 from storage.studies import StoredStudy
@@ -171,7 +170,6 @@ def auto_model(job: Job, trials: int, options: RayOptions) -> StudyAuto:
     assert space is not None
     domains = {own.name: domain for own in space.parameters if (domain := to_ray(own)) is not None}
     arguments = model_arguments(job)
-    arguments.pop(PATIENCE, None)  # of a pool's study that goes on here, where the scheduler stops trials
     loss, valid_loss, horizon = (arguments.pop(name) for name in ("loss", "valid_loss", "h"))
     auto = StudyAuto(
         cls_model=job.model.model_class,

@@ -80,8 +80,7 @@ def _enough(model: BaseModel, available: Tensor) -> Tensor:
     """Return the numbers of the windows with enough observations. ``available`` is 0 or 1, ``[series, time]``."""
     if model.MULTIVARIATE:
         available = available.sum(dim=0, keepdim=True)
-    # In doubles a sum of ones is exact for as long as a series can be.
-    before = functional.pad(available.double().cumsum(dim=-1), (1, 0))
+    before = functional.pad(available.long().cumsum(dim=-1), (1, 0))
     size = model.input_size + model.h
     starts = torch.arange(0, available.shape[-1] - size + 1, model.step_size, device=available.device)
     inside, outside = before[:, starts + model.input_size], before[:, starts + size]

@@ -204,7 +204,7 @@ def test_the_last_check_counts_where_the_best_is_left_out(job: Callable[..., Job
     for without in (["patience"], ["patience", "best-check"]):
         trial = ask()
         own = job(max_steps=20, space=space, without=without)
-        trained = train(own, trial, is_prunable=False, interruption=never)
+        trained = train(own, trial, is_prunable=True, interruption=never)
         curves.append((trained.value, trained.best_step, trial.study.trials[0].intermediate_values))
     (best, best_step, curve), (last, last_step, again) = curves
     assert curve == again
@@ -215,13 +215,16 @@ def test_the_last_check_counts_where_the_best_is_left_out(job: Callable[..., Job
 
 def test_a_trial_ends_complete_where_checks_were_in_vain(job: Callable[..., Job]) -> None:
     own = job(max_steps=40, val_check_steps=2, space={"hidden_size": 8, "num_layers": 2, "learning_rate": 0.5})
-    assert own.plan.patience == 5
+    assert own.plan.patience == 7
     trial = ask()
-    trained = train(own, trial, is_prunable=False, interruption=never)
+    trained = train(own, trial, is_prunable=True, interruption=never)
     curve = trial.study.trials[0].intermediate_values
     assert trained.ending == Ending("complete")
     assert trained.value == min(curve.values()) == curve[trained.best_step]
     assert max(curve) == trained.best_step + 2 * own.plan.patience < 40
+    default = ask()
+    train(own, default, is_prunable=False, interruption=never)
+    assert max(default.study.trials[0].intermediate_values) == 40, "nobody stops the yardstick early"
 
 
 def test_a_data_set_is_built_once_unless_that_is_left_out(job: Callable[..., Job]) -> None:

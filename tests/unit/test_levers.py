@@ -74,10 +74,10 @@ def test_a_study_without_levers_is_another_study_and_one_with_all_is_as_before()
     assert left.identity("data")["without"] == ["best-check", "quiet-steps"]
 
 
-def test_patience_is_a_quarter_of_the_checks() -> None:
+def test_patience_is_a_third_of_the_checks() -> None:
     with_it = plan()
-    assert (with_it.max_steps // with_it.val_check_steps, with_it.patience) == (15, 3)
-    assert with_it.decision("patience").reason.startswith("a trial is worth its best check, and ends where 300 steps")
+    assert (with_it.max_steps // with_it.val_check_steps, with_it.patience) == (15, 5)
+    assert with_it.decision("patience").reason.startswith("a trial is worth its best check, and ends where 500 steps")
 
 
 @pytest.mark.parametrize(
