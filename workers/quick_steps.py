@@ -36,8 +36,7 @@ class QuickSteps(pl.Callback):
         """Put the cheaper ways in."""
         if "drawn-windows" in self._levers:
             take_only_what_is_drawn(pl_module)
-        is_fusable = trainer.strategy.root_device.type in ("cpu", "cuda")
-        if "fused-optimizer" in self._levers and is_fusable and pl_module.optimizer is None:
+        if "fused-optimizer" in self._levers and pl_module.optimizer is None and _is_fusable(trainer, pl_module):
             self._optimizer_kwargs = pl_module.optimizer_kwargs
             pl_module.optimizer, pl_module.optimizer_kwargs = torch.optim.Adam, FUSED
         if "quiet-steps" in self._levers and not _is_anybody_looking(trainer):
@@ -49,6 +48,12 @@ class QuickSteps(pl.Callback):
         if pl_module.optimizer_kwargs is FUSED:
             pl_module.optimizer, pl_module.optimizer_kwargs = None, self._optimizer_kwargs
         vars(pl_module).pop("log", None)
+
+
+def _is_fusable(trainer: pl.Trainer, model: BaseModel) -> bool:
+    """Return whether torch has the kernel for it: not on every device, and not for FEDformer's complex weights."""
+    is_real = all(own.is_floating_point() for own in model.parameters())
+    return is_real and trainer.strategy.root_device.type in ("cpu", "cuda")
 
 
 def _is_anybody_looking(trainer: pl.Trainer) -> bool:

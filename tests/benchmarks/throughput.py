@@ -33,6 +33,7 @@ from workers.checkpoints import Checkpoints
 from workers.objective import Job, Trained, configure, record_config
 from workers.spec import make_spec
 from workers.study import draft_study, save_study
+from workers.time_spent import TimeSpent
 from workers.tracking_thread import Tracking
 from workers.validation_hook import Ending
 
@@ -52,15 +53,16 @@ def work(url: str, study: str, seconds: float) -> None:
         interruption: Callable[[int], Ending | None],
         checkpoints: Checkpoints,
         failures: Mapping[str, int],
+        spent: TimeSpent,
     ) -> Trained:
         record_config(trial, configure(job, trial))
         pause = seconds * random.uniform(0.5, 1.5) * CHECK_STEPS / MAX_STEPS
-        ending, best, best_step, spent = Ending("complete"), float("inf"), 0, 0.0
+        ending, best, best_step, slept = Ending("complete"), float("inf"), 0, 0.0
         for step in range(CHECK_STEPS, MAX_STEPS + 1, CHECK_STEPS):
             time.sleep(pause)
-            spent += pause
+            slept += pause
             if (interrupted := interruption(step)) is not None:
-                return Trained(interrupted, best, best_step, spent, step)
+                return Trained(interrupted, best, best_step, slept, step)
             value = loss(trial.params, step)
             trial.report(value, step)
             if value < best:
@@ -68,7 +70,7 @@ def work(url: str, study: str, seconds: float) -> None:
             if step < MAX_STEPS and is_prunable and trial.should_prune():
                 ending = Ending("pruned", f"at step {step}")
                 break
-        return Trained(ending, best, best_step, spent, step)
+        return Trained(ending, best, best_step, slept, step)
 
     workers.desk.train = slept_through  # type: ignore[assignment]
     sys.exit(entry.main(url, [study], threads=1))

@@ -27,6 +27,7 @@ from storage.errors import StorageUnreachableError
 from workers import entry
 from workers.checkpoints import Checkpoints
 from workers.objective import Job, Trained, configure, record_config
+from workers.time_spent import TimeSpent
 from workers.validation_hook import Ending
 
 LEASE_SECONDS = 2.0
@@ -51,6 +52,7 @@ def simulated(
     interruption: Callable[[int], Ending | None],
     checkpoints: Checkpoints,
     failures: Mapping[str, int],
+    spent: TimeSpent,
 ) -> Trained:
     """Do what `workers.objective.train` does, without a model."""
     config = configure(job, trial)

@@ -101,9 +101,9 @@ def test_the_dashboard_in_a_browser(deployment: Deployment, browser: webdriver.C
     browser.find_element(By.PARTIAL_LINK_TEXT, "demo").click()
     # The history's plot has a point a trial.
     shown(browser, "dashboard-study", "History", selector=".js-plotly-plot .scatterlayer .point", at_least=2)
-    best = deployment.status()["best"]["trial"]
-    browser.get(f"{deployment.dashboard}/dashboard/studies/1/trials?numbers={best}")
-    shown(browser, "dashboard-trial", f"Trial {best} (", "Intermediate Values", "\n100 ")
+    best = deployment.status()["best"]
+    browser.get(f"{deployment.dashboard}/dashboard/studies/1/trials?numbers={best['trial']}")
+    shown(browser, "dashboard-trial", f"Trial {best['trial']} (", "Intermediate Values", f"\n{best['step']} ")
     shown(browser, "dashboard-trial", selector="img[src*='/artifacts/']")  # what it forecast for the last horizon
     browser.get(f"{deployment.dashboard}/dashboard/studies/1/note")
     shown(browser, "dashboard-note", "castpool tunes NHITS", "pruner", "best loss")

@@ -100,6 +100,12 @@ def test_an_optimizer_that_was_asked_for_is_the_one(dataset: TimeSeriesDataset) 
     assert [own.defaults["fused"] for own in seen] == [None, True]
 
 
+def test_complex_weights_have_no_fused_optimizer(dataset: TimeSeriesDataset) -> None:
+    small = {"hidden_size": 8, "conv_hidden_size": 8, "n_head": 8, "encoder_layers": 1, "modes": 2}
+    plain = losses(fitted(dataset, "FEDformer", small))
+    assert losses(fitted(dataset, "FEDformer", small, QuickSteps())) == plain
+
+
 def test_whoever_looks_at_the_training_loss_sees_it(dataset: TimeSeriesDataset) -> None:
     seen: list[bool] = []
 
