@@ -62,7 +62,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_a_study_from_one_command_to_all_files(castpool: Start, database: str, data: Path, tmp_path: Path) -> None:
-    command = ["tune", "data.csv", *QUICK, "--trials", "8", "--workers", "2", "--json"]
+    # Trials so long that the second worker has one too, however much later it comes.
+    command = ["tune", "data.csv", *QUICK, "--max-steps", "200", "--trials", "8", "--workers", "2", "--json"]
     code, out, err = finished(castpool(*command))
     assert code == 0, err
 
