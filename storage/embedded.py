@@ -163,7 +163,7 @@ def _prepare_server(server: Server) -> Server:
         )
 
     for leftover in server.home.glob("new-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        _remove(leftover)
     scratch = server.home / f"new-{os.getpid()}"
     scratch.mkdir()
     scratch.chmod(0o711)
@@ -172,7 +172,7 @@ def _prepare_server(server: Server) -> Server:
         if not server.pgdata.exists():
             _init_data(server, scratch / "pgdata")
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove(scratch)
 
     server.sockets.mkdir(mode=0o700, exist_ok=True)
     found = server.sockets.lstat()
@@ -180,6 +180,15 @@ def _prepare_server(server: Server) -> Server:
         raise _error(f"The folder {server.sockets} is not private to its server.", "Remove it")
     server.take(server.sockets)
     return server
+
+
+def _remove(folder: Path) -> None:
+    """Remove what a start has left; its initdb may outlive it for a moment and add a file while others are removed."""
+    for _ in range(100):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_POLL_SECONDS)
 
 
 def _with_binaries_in_reach(server: Server, scratch: Path) -> Server:
