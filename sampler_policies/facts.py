@@ -61,3 +61,15 @@ class BudgetFacts:
     def checks(self) -> int:
         """Validation checks in a trial that nobody stops."""
         return self.max_steps // self.val_check_steps
+
+
+@dataclass(frozen=True)
+class GPUFacts:
+    """A GPU as its driver describes it. ``busy`` is the share of the last second in which it had anything to do."""
+
+    index: str
+    uuid: str
+    name: str
+    total_mb: int
+    free_mb: int
+    busy: float

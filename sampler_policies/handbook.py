@@ -13,6 +13,7 @@ from sampler_policies.decision import Decision
 from sampler_policies.facts import BudgetFacts, SpaceFacts
 from sampler_policies.levers import LEVERS
 from sampler_policies.model_choice import MODELS, ModelCandidate
+from sampler_policies.pool_size import POOL_SIZES
 from sampler_policies.pruners import PRUNERS, choose_pruner
 from sampler_policies.ray_search import RAY_SCHEDULERS, RAY_SEARCHERS, choose_scheduler
 from sampler_policies.samplers import SAMPLERS, choose_sampler
@@ -54,6 +55,7 @@ def _lines() -> Iterator[str]:
     yield from _candidates("Samplers", SAMPLERS)
     yield from _candidates("Pruners", PRUNERS)
     yield from _candidates("Models that `auto` chooses: all that nothing speaks against", MODELS)
+    yield from _candidates("Workers on a machine", POOL_SIZES)
     yield from _candidates("With `--backend ray`: searchers", RAY_SEARCHERS)
     yield from _candidates("With `--backend ray`: schedulers", RAY_SCHEDULERS)
     yield "## Levers of speed\n"

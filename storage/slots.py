@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Engine, Row
 
@@ -47,6 +47,18 @@ class Claim:
         """What every write names."""
         names = ("study_id", "slot", "attempt", "worker_id")
         return {name: getattr(self, name) for name in names}
+
+
+class Allowance(NamedTuple):
+    """What the budgets beside the number of trials leave to a trial that runs.
+
+    Attributes:
+        over: why it is to stop though its lease holds: one of them is spent.
+        seconds_left: of the budget of time, if there is one.
+    """
+
+    over: str | None
+    seconds_left: float | None
 
 
 @dataclass(frozen=True)
@@ -119,17 +131,17 @@ def claim(engine: Engine, study_id: int, worker_id: int) -> Claim | None:
     return None
 
 
-def beat(engine: Engine, held: Claim, step: int = 0) -> str | None:
+def beat(engine: Engine, held: Claim, step: int = 0) -> Allowance:
     """Prolong the lease, and write down that its worker is alive and how far its training has come.
 
     Returns:
-        Why the trial is to stop though its lease holds: another budget of the study is spent.
+        What the study's other budgets leave to it.
 
     Raises:
         LeaseLostError: the slot is somebody else's now.
     """
-    over: str | None = _write(engine, sql.BEAT, held, seconds=LEASE_SECONDS, step=step).over
-    return over
+    row = _write(engine, sql.BEAT, held, seconds=LEASE_SECONDS, step=step)
+    return Allowance(row.over, row.seconds_left)
 
 
 def keep_checkpoint(engine: Engine, held: Claim, checkpoint: str, step: int) -> str | None:

@@ -21,7 +21,7 @@ from storage.engine import engine_options
 from storage.errors import SchemaVersionError
 from storage.optuna_trials import PoolStorage
 from storage.own_trial import SlotEnd
-from storage.slots import Claim
+from storage.slots import Allowance, Claim
 
 
 def create_tables(url: URL) -> None:
@@ -121,7 +121,7 @@ def end_trial(
         raise UpdateFinishedTrialError(str(error)) from None  # noticed by a beat before
 
 
-def beat(study: optuna.Study, trial: optuna.Trial, claim: Claim, step: int) -> str | None:
+def beat(study: optuna.Study, trial: optuna.Trial, claim: Claim, step: int) -> Allowance:
     """Prolong the lease of an attempt's slot as `slots.beat` does, and let others see what is reported by then.
 
     Raises:

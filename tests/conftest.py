@@ -140,7 +140,7 @@ def castpool(database: str, tmp_path: Path) -> Iterator[Callable[..., subprocess
             process.communicate()
     groups = {process.pid for process in started}
     ours = [own for own in psutil.process_iter() if _group(own) in groups or _storage(own) == database]
-    _, left = psutil.wait_procs(ours, timeout=5)
+    _, left = psutil.wait_procs(ours, timeout=60)  # Ray's agents look now and then whether their node is there
     left = [own for own in left if own.is_running() and own.status() != psutil.STATUS_ZOMBIE]
     for own in left:
         own.kill()

@@ -68,7 +68,7 @@ def forecast(
     """Forecast again from a saved model."""
     with sentences():
         from workers.forecast import forecast_again
-        from workers.objective import quiet
+        from workers.logs import quiet
 
         quiet()
         frame = forecast_again(result, data, futr_data)

@@ -32,7 +32,7 @@ def create(data: Data = None, demo: Demo = False, as_json: Json = False, **optio
         from sampler_policies.decision import in_words
         from storage.store import open_store
         from workers.lineup import line_up
-        from workers.objective import quiet
+        from workers.logs import quiet
         from workers.study import draft_study, save_study
 
         quiet()

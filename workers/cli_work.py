@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def worker(
 
 def pool(
     studies: Studies = None,
-    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 is one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one a core, or as GPUs allow.")] = 0,
     storage: Storage = None,
     tracking_uri: Tracking = None,
     metrics_port: MetricsPort = None,
@@ -52,13 +53,13 @@ def pool(
         from workers import tracking_client
         from workers.entry import studies_to_serve
         from workers.exporter import exporting
-        from workers.pool import cores, threads_each, warm_up
+        from workers.pool import local_workers, threads_each, warm_up
         from workers.progress import progress_for
         from workers.signals import StopRequest
         from workers.tracking_thread import Tracking
         from workers.tuning import run_pool
 
-        n_workers, uri = workers or cores(), tracking_client.tracking_uri(tracking_uri)
+        n_workers, uri = local_workers(workers, sys.maxsize), tracking_client.tracking_uri(tracking_uri)
         warm_up(threads_each(n_workers))
         with StopRequest() as stop, open_store(storage, application_name="castpool pool") as store:
             shown, served = progress_for("quiet" if quiet else "auto"), studies_to_serve(store, studies or ())

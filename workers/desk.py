@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -30,8 +31,9 @@ from workers.checkpoints import Checkpoints
 from workers.extras import Extras
 from workers.failures import ALL_BAD, BAD_CONFIGURATION, OUT_OF_MEMORY
 from workers.heartbeat import Heartbeat
+from workers.job import Job
 from workers.logs import about, get_logger
-from workers.objective import Job, Trained, ended_by, free_memory, train
+from workers.objective import Trained, ended_by, free_memory, train
 from workers.series import Series
 from workers.signals import StopRequest
 from workers.spec import StudySpec, make_spec
@@ -128,7 +130,7 @@ class Desk:
             checkpoints = Checkpoints(self.study, trial, claim, self.artifacts)
             memory.start_measuring()
             with Heartbeat(self.study, trial, claim) as heartbeat:
-                trained = self._train(trial, claim, heartbeat, checkpoints)
+                trained = counted(self._train(trial, claim, heartbeat, checkpoints), self.study)
                 if trained.ending.failure == OUT_OF_MEMORY:
                     free_memory()
                 self.stop.wait(trained.ending.pause_seconds)  # the lease holds meanwhile
@@ -200,7 +202,7 @@ class Desk:
             if self.stop.is_set:
                 return Ending("stopped", "handed back: the worker was asked to stop")
             if heartbeat.over is not None:
-                return Ending("stopped", f"handed back: {heartbeat.over}")
+                return Ending("over", f"handed back: {heartbeat.over}")
             return None
 
         try:
@@ -219,6 +221,19 @@ class Desk:
             return Trained(Ending("pruned", str(error)), math.inf, 0, 0.0)
         except Exception as error:
             return Trained(ended_by(error, claim.failures), math.inf, 0, 0.0)
+
+
+def counted(trained: Trained, study: optuna.Study) -> Trained:
+    """Return a training as complete that the pruner or the end of a budget stopped after the study's best check.
+
+    A trial is worth its best check, and no better model is to be lost for having been seen early.
+    """
+    ending = trained.ending
+    if ending.outcome not in ("pruned", "over") or not trained.value < best_value(study):
+        return trained
+    reason = (ending.reason or "").removeprefix("handed back: ")
+    reason = f"{reason}; it counts, for its check at step {trained.best_step} is the study's best"
+    return replace(trained, ending=Ending("complete", reason))
 
 
 def load_job(store: Store, stored: StoredStudy, extras: Extras | None = None) -> Job:

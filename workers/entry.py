@@ -15,8 +15,7 @@ from storage.store import Store, open_store
 from storage.studies import StoredStudy, only_study, open_study, unfinished_studies
 from workers.exporter import exporting
 from workers.extras import Extras, unpacked
-from workers.logs import get_logger, log_format, set_up
-from workers.objective import quiet
+from workers.logs import get_logger, log_format, quiet, set_up
 from workers.signals import EXIT_RECYCLED, EXIT_STOPPED, StopRequest
 from workers.worker import Worker
 

@@ -56,7 +56,7 @@ def finish(store: Store, stored: StoredStudy, out: Path, stop: StopRequest, show
         StoppedError: a stop was asked for.
     """
     from workers.desk import load_job
-    from workers.objective import quiet
+    from workers.logs import quiet
     from workers.result import write_result
 
     quiet()

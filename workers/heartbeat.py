@@ -18,6 +18,7 @@ from storage.trials import beat
 log = logging.getLogger("castpool.worker")
 
 BEAT_SECONDS = slots.LEASE_SECONDS / 5
+SHORTEST_PAUSE = 0.05
 
 
 class Heartbeat:
@@ -60,8 +61,10 @@ class Heartbeat:
     def _run(self) -> None:
         try:
             while True:
-                self.over = beat(self._study, self._trial, self._claim, self.step)
-                if self._ended.wait(BEAT_SECONDS):
+                self.over, seconds_left = beat(self._study, self._trial, self._claim, self.step)
+                # The last one before a budget of time is spent comes when it is, so that nobody works longer.
+                pause = BEAT_SECONDS if self.over or seconds_left is None else min(BEAT_SECONDS, seconds_left)
+                if self._ended.wait(max(pause, SHORTEST_PAUSE)):
                     return
         except (LeaseLostError, UpdateFinishedTrialError) as error:
             log.warning("%s", error)

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import uuid
+import warnings
 from collections.abc import MutableMapping
 from typing import Any, Literal
 
@@ -144,3 +145,17 @@ def _as_words(logger: Any, name: str, line: MutableMapping[str, Any]) -> str:
     values = ", ".join(f"{key} {own:.6g}" if isinstance(own, float) else f"{key} {own}" for key, own in told.items())
     words = f"{level}{about_it}{': ' * bool(about_it)}{line['event']}{f' ({values})' * bool(values)}"
     return words if error is None else f"{words}\n{error}"
+
+
+def quiet() -> None:
+    """Keep Lightning, torch and neuralforecast from writing to a terminal that shows a table."""
+    for name in ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if logs_json():  # Optuna writes for itself otherwise
+        optuna.logging.disable_default_handler()
+        optuna.logging.enable_propagation()
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|neuralforecast|torch)\b.*")
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -7,32 +7,25 @@ import gc
 import io
 import json
 import logging
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 import optuna
 import pytorch_lightning as pl
 import torch
-from neuralforecast.tsdataset import TimeSeriesDataset
 from optuna.exceptions import UpdateFinishedTrialError
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from sampler_policies.catalogue import ModelEntry, entry
 from sampler_policies.errors import InputError
-from sampler_policies.plan import PATIENCE, Plan
+from sampler_policies.plan import PATIENCE
 from workers.checkpointing import Checkpointing, TrainingLeft
 from workers.checkpoints import Checkpoints
-from workers.extras import Extras
 from workers.failures import DIVERGED, OUT_OF_MEMORY, failure_of, halved, in_one_line, judge
-from workers.logs import logs_json
+from workers.job import Job
 from workers.losses import build_loss
 from workers.quick_steps import QuickSteps
-from workers.series import Series
-from workers.spec import StudySpec
 from workers.time_spent import Phases, TimeSpent
 from workers.training_state import unpack
 from workers.validation_hook import Ending, ValidationHook
@@ -48,39 +41,6 @@ TRAINER = {
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that a process needs to train any trial of one study."""
-
-    spec: StudySpec
-    plan: Plan
-    model: ModelEntry
-    series: Series
-    extras: Extras
-
-    @classmethod
-    def make(cls, spec: StudySpec, plan: Plan, series: Series, extras: Extras | None = None) -> Job:
-        """Return the job; the data set is built once for all trials."""
-        job = cls(spec, plan, entry(spec.model), series, extras or Extras())
-        _ = job._shared_dataset
-        return job
-
-    @property
-    def dataset(self) -> TimeSeriesDataset:
-        """The series as neuralforecast trains on them."""
-        return build_dataset(self.series) if "shared-data" in self.spec.without else self._shared_dataset
-
-    @cached_property
-    def _shared_dataset(self) -> TimeSeriesDataset:
-        return build_dataset(self.series)
-
-
-def build_dataset(series: Series) -> TimeSeriesDataset:
-    """Return the series as neuralforecast trains on them."""
-    dataset, *_ = TimeSeriesDataset.from_df(series.frame, static_df=series.static)
-    return dataset
 
 
 @dataclass(frozen=True)
@@ -146,7 +106,7 @@ def model_arguments(job: Job) -> dict[str, Any]:
         "val_check_steps": job.plan.val_check_steps,
         "hist_exog_list": list(spec.hist_exog) or None,
         "futr_exog_list": list(spec.futr_exog) or None,
-        "stat_exog_list": _static_columns(job.series) or None,
+        "stat_exog_list": _static_columns(job) or None,
         **TRAINER,
     }
     if job.model.needs_n_series:
@@ -154,8 +114,9 @@ def model_arguments(job: Job) -> dict[str, Any]:
     return arguments
 
 
-def _static_columns(series: Series) -> list[str]:
-    return [] if series.static is None else [name for name in series.static.columns if name != "unique_id"]
+def _static_columns(job: Job) -> list[str]:
+    static = job.series.static
+    return [] if static is None else [name for name in static.columns if name != "unique_id"]
 
 
 def train(
@@ -268,15 +229,3 @@ def ended_as(failure: str, reason: str, failures: Mapping[str, int]) -> Ending:
     verdict = judge(failure, reason, failures)
     outcome = "retried" if verdict.is_retried else "failed"
     return Ending(outcome, verdict.reason, verdict.failure, verdict.starts_anew, verdict.pause_seconds)
-
-
-def quiet() -> None:
-    """Keep Lightning, torch and neuralforecast from writing to a terminal that shows a table."""
-    for name in ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if logs_json():  # Optuna writes for itself otherwise
-        optuna.logging.disable_default_handler()
-        optuna.logging.enable_propagation()
-    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|neuralforecast|torch)\b.*")
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

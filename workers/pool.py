@@ -18,6 +18,9 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from typing import Any
 
+from sampler_policies.decision import Decision
+from sampler_policies.pool_size import PoolFacts, choose_workers
+from workers.gpus import read_gpus
 from workers.signals import EXIT_RECYCLED
 
 log = logging.getLogger("castpool.pool")
@@ -41,9 +44,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def pool_size(asked: int, trials: int) -> Decision:
+    """Decide how many workers to run here: as many as asked for, where that is not 0, and no more than trials."""
+    return choose_workers(PoolFacts(asked, trials, cores(), () if asked else read_gpus()))
+
+
 def local_workers(asked: int, trials: int) -> int:
-    """Return how many workers to run here: as many as asked for, 0 being one a core, and no more than trials."""
-    return min(asked or cores(), trials)
+    """Return the number that `pool_size` decides on."""
+    return int(pool_size(asked, trials).choice)
 
 
 def threads_each(n_workers: int, without: Collection[str] = ()) -> int:
@@ -144,6 +152,10 @@ class Pool:
         """Whether every worker has ended its work."""
         return all(own.is_finished for own in self._places)
 
+    def gpu_of(self, index: int) -> str | None:
+        """Return which GPU a worker of the pool uses: they take turns."""
+        return self.gpus[index % len(self.gpus)] if self.gpus else None
+
     def settle(self) -> None:
         """Forget earlier deaths: work has ended since, so this is no crash loop."""
         for place in self._places:
@@ -168,8 +180,7 @@ class Pool:
         log.warning("a worker died (exit code %d); another takes its place in %.1f s", exitcode, pause)
 
     def _spawn(self, place: _Place) -> None:
-        gpu = self.gpus[place.index % len(self.gpus)] if self.gpus else None
-        arguments = (self.url, self.studies, self.threads, gpu, self.extras)
+        arguments = (self.url, self.studies, self.threads, self.gpu_of(place.index), self.extras)
         process = self._context.Process(target=_work, args=arguments, name=f"castpool-{place.index}")
         threads = dict.fromkeys(THREAD_VARIABLES, str(self.threads))  # the fork server was started under them
         with _no_main_module(), _environment(threads):

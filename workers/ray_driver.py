@@ -30,7 +30,8 @@ from storage.studies import StoredStudy
 from workers.desk import Desk
 from workers.extras import Extras
 from workers.failures import failure_of, in_one_line
-from workers.objective import Job, model_arguments
+from workers.job import Job
+from workers.objective import model_arguments
 from workers.pool import cores, local_workers
 from workers.ray_search import METRIC, StudySearch
 from workers.signals import EXIT_STOPPED, STOP_SIGNALS, StopRequest

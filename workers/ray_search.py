@@ -21,7 +21,7 @@ from ray.tune.search import Searcher
 from storage.errors import LeaseLostError
 from storage.slots import Claim
 from storage.trials import note
-from workers.desk import Desk
+from workers.desk import Desk, counted
 from workers.failures import UNKNOWN
 from workers.heartbeat import Heartbeat
 from workers.objective import Trained, ended_as, for_want_of_memory, record_config
@@ -153,7 +153,8 @@ class StudySearch(Searcher):
             self.on_trial_result(trial_id, result)  # Ray tells only this method of the last check
             del self.running[trial_id]
             running.heartbeat.__exit__(None, None, None)
-            self.desk.tell(running.trial, running.claim, self._trained(running, result, error))
+            trained = counted(self._trained(running, result, error), self.desk.study)
+            self.desk.tell(running.trial, running.claim, trained)
         except (LeaseLostError, UpdateFinishedTrialError) as lost:
             self.running.pop(trial_id, None)
             log.warning("%s", lost)
@@ -191,7 +192,7 @@ class StudySearch(Searcher):
         if self.stop.is_set:
             return Ending("stopped", "handed back: the worker was asked to stop")
         if running.heartbeat.over is not None:
-            return Ending("stopped", f"handed back: {running.heartbeat.over}")
+            return Ending("over", f"handed back: {running.heartbeat.over}")
         if error or not running.curve:
             return ended_as(UNKNOWN, "Ray's process for the trial died", running.claim.failures)
         return Ending("pruned", f"Ray's scheduler stopped it after step {last}")

@@ -30,8 +30,9 @@ from storage.store import Store
 from storage.studies import StoredStudy
 from workers.forecast_plot import forecast_plot
 from workers.hierarchy import load_fitted, reconciled, save_fitted
+from workers.job import Job
 from workers.notes import write_note
-from workers.objective import Job, build_model
+from workers.objective import build_model
 from workers.quick_steps import QuickSteps
 from workers.report import render_report
 from workers.signals import StoppedError, StopRequest

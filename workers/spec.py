@@ -57,7 +57,7 @@ class StudySpec(BaseModel):
         None, description="where checkpoints are kept: file:///folder, s3://bucket, gs://bucket; by default the storage"
     )
     recycle_after: int | None = Field(None, description="trials after which a worker process is replaced", ge=1)
-    workers: int = Field(0, description="local worker processes; 0 is one a core", ge=0)
+    workers: int = Field(0, description="local worker processes; 0 is one a core, or what GPUs have room for", ge=0)
     name: str | None = Field(None, description="the study's name; by default made of data, model and horizon")
     storage: str | None = Field(
         None, description="where the study is, as postgresql://user@host/db; by default the embedded server"

@@ -7,24 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pandas as pd
 
-from sampler_policies.catalogue import entry
 from sampler_policies.errors import InputError
 from storage import datasets
 from storage.artifacts import open_artifacts
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume, refuse_conflict
+from workers.checks import check_job
 from workers.extras import Extras
-from workers.hierarchy import reconciled
-from workers.losses import build_loss
+from workers.job import Job
+from workers.known_models import known_model
 from workers.notes import write_note
-from workers.objective import Job, build_model, configure
 from workers.planning import plan_study
 from workers.spec import OF_THIS_RUN, StudySpec
-
-SAMPLED_BUILDS = 8
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ def draft_study(
     extras: Extras | None = None,
     base_space: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """Check everything that can be checked before anything is written.
+    """Check everything that can be checked before anything is written, and decide.
 
     Args:
         spec: what the user asked for.
@@ -63,17 +59,13 @@ def draft_study(
     if len(spec.objectives) > 1:
         remedy = "write one: several objectives can be explained, but not tuned yet."
         raise InputError("objectives", ", ".join(spec.objectives), remedy)
-    model = entry(spec.model)
-    if extras.loss is None:
-        build_loss("loss", spec.loss)
+    model = known_model(spec.model)
     planned = plan_study(spec, model, table, base_space=base_space, space_is_function=extras.config is not None)
-    job = Job.make(planned.spec, planned.plan, planned.series, extras)
+    job = Job(planned.spec, planned.plan, model, planned.series, extras)
     if spec.backend == "ray" and job.plan.space is None:
         remedy = "a configuration function needs Optuna's trials: write optuna, or the configuration as a dictionary."
         raise InputError("backend", "ray", remedy)
-    _refuse_impossible_model(job)
-    warnings = (*job.plan.warnings, *_what_models_refuse(job))
-    job = replace(job, plan=replace(job.plan, warnings=warnings))
+    job = replace(job, plan=replace(job.plan, warnings=(*job.plan.warnings, *check_job(job))))
     payload = planned.series.to_parquet()
     return Draft(job, payload, spec.name or _name(planned.spec, payload))
 
@@ -110,48 +102,3 @@ def save_study(store: Store, draft: Draft) -> StoredStudy:
 def _name(spec: StudySpec, payload: bytes) -> str:
     data = Path(spec.data).name.split(".")[0] if spec.data else f"data-{datasets.sha256_of(payload)[:8]}"
     return f"{data}-{spec.model}-h{spec.horizon}"
-
-
-def _refuse_impossible_model(job: Job) -> None:
-    # The defaults stand for all configurations: loss, columns and model are the same in each.
-    trials = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trials.enqueue_trial(dict(job.plan.default))
-    config = configure(job, trials.ask())
-    try:
-        model = build_model(job, config, [])
-        model.serialize()  # what cannot be saved is known now, not after the last trial
-        if job.series.hierarchy is not None:
-            reconciled(model, job.series.hierarchy, job.spec.reconciliation)
-    except InputError:
-        raise
-    except Exception as error:
-        remedy = f"neuralforecast refuses this combination: {_first_line(error)}"
-        raise InputError("model", job.model.name, remedy) from error
-
-
-def _what_models_refuse(job: Job) -> list[str]:
-    """Return a warning where neuralforecast refuses some configurations of the space.
-
-    Raises:
-        InputError: it refuses every one that was tried.
-    """
-    if not job.spec.space:
-        return []  # the model's own space is sound
-    trials = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    refused: list[str] = []
-    for _ in range(SAMPLED_BUILDS):
-        config = configure(job, trials.ask())
-        try:
-            build_model(job, config, [])
-        except Exception as error:
-            refused.append(_first_line(error))
-    if len(refused) == SAMPLED_BUILDS:
-        remedy = f"neuralforecast refuses every configuration that was tried: {refused[0]}"
-        raise InputError("space", ", ".join(job.spec.space), remedy)
-    if not refused:
-        return []
-    return [f"neuralforecast refuses {len(refused)} of {SAMPLED_BUILDS} sampled configurations: {refused[0]}"]
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -17,8 +16,9 @@ from storage.snapshot import Snapshot
 from storage.store import Store, open_store
 from storage.studies import StoredStudy
 from workers.exporter import exporting
-from workers.lineup import Entrant, line_up
-from workers.pool import Pool, local_workers, threads_each, warm_up
+from workers.gpus import read_gpus
+from workers.lineup import line_up
+from workers.pool import Pool, pool_size, threads_each, warm_up
 from workers.progress import Progress, progress_for
 from workers.signals import StoppedError, StopRequest
 from workers.tracking_client import tracking_uri
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from neuralforecast.common._base_auto import BaseAuto
 
     from workers.result import Result
-    from workers.study import Draft
 
 WATCH_SECONDS = 0.5
 
@@ -77,23 +76,22 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
     uri = tracking_uri(lineup.entrants[0].spec.tracking_uri)
     shown.say("reading the data and loading neuralforecast")
     first = lineup.entrants[0].spec
-    n_workers = local_workers(first.workers, sum(own.spec.trials for own in lineup.entrants))
+    size = pool_size(first.workers, sum(own.spec.trials for own in lineup.entrants))
+    n_workers = int(size.choice)
     # Threads that wait by spinning take the cores from each other wherever something else runs beside: the last fit of
     # the demo, for one, takes four times as long. Whoever knows better sets the variable.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "fork-server" not in first.without:
-        warm_up(
-            threads_each(n_workers, first.without)
-        )  # imports neuralforecast on another core while this process does the same
+        # Loads neuralforecast on another core while this process does the same.
+        warm_up(threads_each(n_workers, first.without))
     from workers.extras import packed
-    from workers.objective import quiet
+    from workers.logs import quiet
     from workers.result import write_result
-    from workers.study import save_study
+    from workers.study import draft_study, save_study
 
     quiet()
-    if lineup.decisions:
-        shown.say(in_words(lineup.decisions))
-    drafts = [_draft(own, table) for own in lineup.entrants]
+    shown.say(in_words([*lineup.decisions, size]))
+    drafts = [draft_study(own.spec, table, extras=own.extras, base_space=own.base_space) for own in lineup.entrants]
     with open_store(first.storage, application_name="castpool tune") as store, StopRequest() as stop:
         studies = [save_study(store, draft) for draft in drafts]
         for note in store.notes:
@@ -120,12 +118,6 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
             if len(studies) > 1 or not first.out:
                 out /= stored.name
             return write_result(store, stored, job, out, stop, shown.say)
-
-
-def _draft(entrant: Entrant, table: pd.DataFrame | None) -> Draft:
-    from workers.study import draft_study
-
-    return draft_study(entrant.spec, table, extras=entrant.extras, base_space=entrant.base_space)
 
 
 def _best_value(view: Snapshot) -> float:
@@ -157,7 +149,7 @@ def run_pool(
         return
     url = None if store.is_embedded else store.url.render_as_string(hide_password=False)
     ended = _ended(views)
-    gpus = visible_gpus()
+    gpus = tuple(own.index for own in read_gpus())
     if all(own.spec.get("backend") == "ray" for own in studies):
         n_workers, gpus = 1, ()  # Ray starts processes of its own, and gives each a GPU
     without = {lever for own in studies for lever in own.spec.get("without", ())}
@@ -189,18 +181,6 @@ def run_pool(
 
 def _ended(views: Mapping[str, Snapshot]) -> int:
     return sum(view.counts.ended for view in views.values())
-
-
-def visible_gpus() -> tuple[str, ...]:
-    """Return what CUDA_VISIBLE_DEVICES may name for the workers; empty without a GPU."""
-    if shutil.which("nvidia-smi") is None:
-        return ()  # spares a pool without a GPU the memory of torch in its own process
-    import torch
-
-    if not torch.cuda.is_available():
-        return ()
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return tuple(named.split(",")) if named else tuple(str(index) for index in range(torch.cuda.device_count()))
 
 
 def _wait(pool: Pool) -> None:

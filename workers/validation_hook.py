@@ -19,8 +19,8 @@ class Ending:
     """How an attempt ended, and why.
 
     Attributes:
-        outcome: ``complete``, ``pruned``, ``diverged`` or ``failed``; ``stopped`` or ``retried``, where another attempt
-            follows; ``lost``, where this one's word counts no more.
+        outcome: ``complete``, ``pruned``, ``diverged`` or ``failed``; ``stopped``, ``over`` (for want of budget) or
+            ``retried``, where another attempt may follow; ``lost``, where this one's word counts no more.
         reason: for people.
         failure: the class of a failure (`workers.failures`).
         starts_anew: whether the next attempt leaves the checkpoint alone.
@@ -36,7 +36,7 @@ class Ending:
     @property
     def is_followed(self) -> bool:
         """Whether the slot is open for another attempt."""
-        return self.outcome in ("stopped", "retried")
+        return self.outcome in ("stopped", "over", "retried")
 
     @property
     def goes_on_from_checkpoint(self) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 from storage.artifacts import PostgresArtifactStore
 from storage.store import Store
 from workers.forecast_plot import forecast_plot
-from workers.objective import Job
+from workers.job import Job
 
 # Forecasting more than these takes longer than a picture is worth.
 MOST_SERIES = 200

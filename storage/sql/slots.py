@@ -55,7 +55,7 @@ SPENT = f"""
            seconds = c.seconds + CASE WHEN c.active_at > now() - interval '60 seconds'
                                       THEN greatest(extract(epoch FROM now() - c.active_at), 0) ELSE 0 END
       FROM held WHERE c.study_id = %(study_id)s
-    RETURNING {LIMIT} AS over)
+    RETURNING {LIMIT} AS over, (c.budget_seconds - c.seconds)::float AS seconds_left)
 """
 TRAINED = "greatest(%(step)s - coalesce(step, 0), 0)"
 
@@ -75,7 +75,7 @@ WITH before AS (SELECT slot, {TRAINED} AS trained FROM castpool_slots WHERE {HEL
     SELECT t.trial_id, localtimestamp FROM held JOIN trials t USING (trial_id) WHERE t.state = 'RUNNING'
     ON CONFLICT (trial_id) DO UPDATE SET heartbeat = EXCLUDED.heartbeat)
 {SPENT}
-SELECT spent.over FROM held LEFT JOIN spent ON true
+SELECT spent.over, spent.seconds_left FROM held LEFT JOIN spent ON true
 """
 
 # The checkpoint of the attempt, and the one that it replaces.

@@ -24,7 +24,8 @@ from neuralforecast.tsdataset import TimeSeriesDataset
 
 from sampler_policies.catalogue import entry
 from tests.benchmarks.time_to_loss.pairs import PAIRS
-from workers.objective import TRAINER, quiet
+from workers.logs import quiet
+from workers.objective import TRAINER
 from workers.quick_steps import QuickSteps
 
 MODELS = ("NHITS", "NBEATS", "MLP", "DLinear", "TFT", "PatchTST", "GRU", "TCN", "iTransformer", "TSMixer")

@@ -30,7 +30,8 @@ from tests.chaos.training import loss
 from tests.own_server import own_server
 from workers import entry
 from workers.checkpoints import Checkpoints
-from workers.objective import Job, Trained, configure, record_config
+from workers.job import Job
+from workers.objective import Trained, configure, record_config
 from workers.spec import make_spec
 from workers.study import draft_study, save_study
 from workers.time_spent import TimeSpent

@@ -26,7 +26,8 @@ import workers.worker
 from storage.errors import StorageUnreachableError
 from workers import entry
 from workers.checkpoints import Checkpoints
-from workers.objective import Job, Trained, configure, record_config
+from workers.job import Job
+from workers.objective import Trained, configure, record_config
 from workers.time_spent import TimeSpent
 from workers.validation_hook import Ending
 

@@ -18,7 +18,7 @@ def test_steps_count_once_whoever_tells_of_them(store: Store) -> None:
     stored = make_study(store, steps=1000)
     claim, _ = started(store, stored)
     for step in (10, 30, 30, 20):
-        assert slots.beat(store.engine, claim, step) is None
+        assert slots.beat(store.engine, claim, step).over is None
     assert slots.count(store.engine, stored.study_id).steps == 30
     finish(store, claim, step=50)
     assert slots.count(store.engine, stored.study_id).steps == 50
@@ -38,9 +38,9 @@ def test_a_spent_budget_of_steps_ends_the_study(store: Store) -> None:
     stored = make_study(store, steps=100)
     first, _ = started(store, stored)
     second, _ = started(store, stored)
-    assert slots.beat(store.engine, first, 60) is None
-    assert slots.beat(store.engine, second, 40) == "the budget of 100 training steps is spent"
-    assert slots.beat(store.engine, first, 60) == "the budget of 100 training steps is spent"
+    assert slots.beat(store.engine, first, 60).over is None
+    assert slots.beat(store.engine, second, 40).over == "the budget of 100 training steps is spent"
+    assert slots.beat(store.engine, first, 60).over == "the budget of 100 training steps is spent"
 
     counts = slots.count(store.engine, stored.study_id)
     assert (counts.open, counts.is_done, counts.ended, counts.spent) == (0, True, 0, 1.0)
@@ -66,8 +66,8 @@ def test_time_is_that_in_which_anybody_works(store: Store) -> None:
     for claim in (first, second):
         slots.beat(store.engine, claim)
     pass_time(store, 30)
-    assert slots.beat(store.engine, first) is None
-    assert slots.beat(store.engine, second) is None
+    assert slots.beat(store.engine, first).over is None
+    assert slots.beat(store.engine, second).over is None
     assert 30 <= slots.count(store.engine, stored.study_id).seconds < 40, "two at once count once"
 
     pass_time(store, 3600)
@@ -77,7 +77,7 @@ def test_time_is_that_in_which_anybody_works(store: Store) -> None:
     for _ in range(2):
         pass_time(store, 50)
         slots.beat(store.engine, first)
-    assert slots.beat(store.engine, second) == "the budget of 100 seconds is spent"
+    assert slots.beat(store.engine, second).over == "the budget of 100 seconds is spent"
     assert slots.count(store.engine, stored.study_id).is_done
 
 

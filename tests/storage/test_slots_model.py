@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
         own = self.model[claim.slot]
         if self.is_allowed(claim):
             self.train(own, own.step + steps)
-            over = slots.beat(self.store.engine, claim, own.step)
+            over = slots.beat(self.store.engine, claim, own.step).over
             assert (over is not None) == self.is_spent
             own.is_expired = False
         else:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workers.objective import Job, quiet
+from workers.job import Job
+from workers.logs import quiet
 from workers.spec import make_spec
 from workers.study import Draft, draft_study
 

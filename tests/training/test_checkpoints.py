@@ -21,8 +21,11 @@ from storage import reaper, slots
 from storage.store import Store
 from tests.storage.helpers import execute
 from workers.checkpoints import Checkpoints
+from workers.desk import counted
 from workers.extras import Extras
-from workers.objective import Job, train
+from workers.heartbeat import BEAT_SECONDS
+from workers.job import Job
+from workers.objective import Trained, train
 from workers.signals import StopRequest
 from workers.study import Draft, save_study
 from workers.training_state import unpack
@@ -168,7 +171,7 @@ KILLED = """
 import os, signal, sys
 from storage.store import open_store
 from storage.studies import open_study
-from workers.objective import quiet
+from workers.logs import quiet
 from workers.signals import StopRequest
 from workers.validation_hook import ValidationHook
 from workers.worker import Worker
@@ -298,6 +301,50 @@ def test_a_spent_budget_of_steps_ends_the_trials_that_run(
     assert counts.over == "the budget of 15 training steps is spent"
     assert 1 <= counts.ended <= 2
     assert counts.leased == 0
+
+
+def test_what_the_end_of_a_budget_cuts_short_counts_where_it_is_the_best(
+    store: Store, draft: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.heartbeat.BEAT_SECONDS", 0.01)
+    stored = save_study(store, draft(trials=50, steps_budget=15, max_steps=100_000, val_check_steps=5))
+    Worker(store, [stored], StopRequest()).run()
+    (trial,) = optuna.load_study(study_name=stored.name, storage=store.trials).trials
+    assert trial.state.name == "COMPLETE"
+    assert trial.value == trial.intermediate_values[trial.user_attrs["best_step"]]
+    assert trial.value == min(trial.intermediate_values.values())
+    assert trial.user_attrs["reason"].startswith("the budget of 15 training steps is spent; it counts, for its check")
+
+
+def test_a_budget_of_time_ends_a_trial_when_it_is_spent_and_not_a_beat_later(
+    store: Store, draft: Callable[..., Draft]
+) -> None:
+    stored = save_study(store, draft(trials=50, time_budget=2.0, max_steps=100_000, val_check_steps=50_000))
+    Worker(store, [stored], StopRequest()).run()
+    counts = slots.count(store.engine, stored.study_id)
+    assert counts.over == "the budget of 2 seconds is spent"
+    assert 2.0 <= counts.seconds < 2.0 + BEAT_SECONDS / 2
+    (trial,) = optuna.load_study(study_name=stored.name, storage=store.trials).trials
+    assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", "handed back: the budget of 2 seconds is spent")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "value", "counts"),
+    [("pruned", 0.9, True), ("over", 0.9, True), ("pruned", 1.0, False), ("over", 1.1, False), ("stopped", 0.9, False)],
+)
+def test_a_training_that_is_stopped_counts_where_its_best_check_is_the_studys(
+    outcome: str, value: float, counts: bool
+) -> None:
+    study = optuna.create_study()
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    trained = Trained(Ending(outcome, "handed back: so it was"), value, 40, 1.0, 60)
+    found = counted(trained, study)
+    assert (found.value, found.step) == (value, 60)
+    if counts:
+        reason = "so it was; it counts, for its check at step 40 is the study's best"
+        assert found.ending == Ending("complete", reason)
+    else:
+        assert found is trained
 
 
 def test_the_hooks_state_is_what_a_report_needs() -> None:

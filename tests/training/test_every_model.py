@@ -18,7 +18,7 @@ from sampler_policies.ray_search import build_scheduler
 from storage import slots
 from storage.store import Store
 from workers.desk import Desk
-from workers.objective import Job
+from workers.job import Job
 from workers.ray_driver import TEMPORARY, RayDriver, RayOptions, build_tuner, start_ray
 from workers.ray_search import StudySearch
 from workers.result import fit_best

@@ -15,7 +15,8 @@ import torch
 
 from sampler_policies.errors import InputError
 from workers.extras import Extras
-from workers.objective import Job, build_model, train
+from workers.job import Job
+from workers.objective import build_model, train
 from workers.signals import StopRequest
 from workers.study import Draft
 from workers.validation_hook import Ending

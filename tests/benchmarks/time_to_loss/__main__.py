@@ -20,7 +20,7 @@ from tests.benchmarks.time_to_loss.pairs import PAIRS, QUICK, USUAL
 from tests.benchmarks.time_to_loss.records import Record
 from tests.benchmarks.time_to_loss.systems import BASELINES, PACKAGES, SYSTEMS, run_system
 from tests.benchmarks.time_to_loss.table import Comparison
-from workers.objective import quiet
+from workers.logs import quiet
 from workers.pool import cores
 
 

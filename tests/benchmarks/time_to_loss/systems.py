@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -19,10 +20,11 @@ from typing import Any
 import optuna
 import pandas as pd
 import psutil
+from sqlalchemy import text
 
 from storage.store import Store, open_store
 from tests.benchmarks.time_to_loss.pairs import Pair
-from tests.benchmarks.time_to_loss.records import Record, of_ray, of_study
+from tests.benchmarks.time_to_loss.records import Finished, Record, falling, of_ray, of_study
 
 SYSTEMS = {
     "auto": "(1) Auto as typed",
@@ -33,6 +35,8 @@ SYSTEMS = {
 }
 BASELINES = {"default": "the default configuration", "naive": "seasonal naive"}
 WORKERS = 2
+# What castpool takes of the wall time before and after the time that it is told to work.
+STARTING = 6.0
 PACKAGES = ("neuralforecast", "optuna", "torch", "pytorch-lightning", "ray")
 CASTPOOL = [sys.executable, "-m", "workers"]
 # What a study decides and a model's constructor is given otherwise, or not at all.
@@ -61,7 +65,8 @@ def run_system(
             commands = commands_of(system, pair, seed, budget, folder, study, store)
             commands[0] += options
             started = time.time()
-            record.died = run_for(commands, budget, by_signal=system == "castpool")
+            checks = BestCheck(store, study) if system == "castpool" else None
+            record.died = run_for(commands, budget, checks)
             if record.died and system == "castpool":
                 raise RuntimeError(record.died)
             if system == "ray":
@@ -70,6 +75,8 @@ def run_system(
                 attribute = "config" if system == "castpool" else "ALL_PARAMS"
                 found = of_study(trials_of(study, store), started, budget, attribute)
             record.curve, winner, record.trials, record.steps = found
+            if checks is not None:
+                record.curve = checks.joined(record.curve)
             record.config = None if winner is None else arguments_of(winner)
             if tests and record.config is not None:
                 is_ours = system == "castpool"
@@ -89,7 +96,8 @@ def commands_of(
     table = str(folder / "table.parquet")
     if system == "castpool":
         what = ["--model", pair.model, "--horizon", str(pair.horizon), "--freq", pair.freq, "--name", study]
-        how = ["--time-budget", f"{budget:g}s", "--workers", str(WORKERS), "--seed", str(seed), "--quiet"]
+        seconds = max(budget - STARTING, 1)
+        how = ["--time-budget", f"{seconds:g}s", "--workers", str(WORKERS), "--seed", str(seed), "--quiet"]
         return [[*CASTPOOL, "tune", table, *what, *how, "--out", str(folder / "out")]]
     peer = [sys.executable, "-m", "tests.benchmarks.time_to_loss.peers", system, "--pair", pair.name, "--table", table]
     if system == "ray":
@@ -98,8 +106,43 @@ def commands_of(
     return [[*peer, "--seed", str(100 * seed + number)] for number in range(WORKERS)]
 
 
-def run_for(commands: list[list[str]], budget: float, *, by_signal: bool) -> str | None:
-    """Run the commands for so long, and end them with all that they have started.
+class BestCheck:
+    """Looks at castpool's study while it runs: the best check of the trials that run or are complete.
+
+    That is what the study would have come to, had its budget of time ended then: castpool counts a trial that the end
+    cuts short where its best check is the study's. A check counts when it was seen, up to a second after it was made.
+    """
+
+    STATEMENT = text("""
+        SELECT min(v.intermediate_value)
+          FROM trial_intermediate_values v JOIN trials t USING (trial_id) JOIN studies s USING (study_id)
+         WHERE s.study_name = :study AND v.intermediate_value_type = 'FINITE' AND t.state IN ('RUNNING', 'COMPLETE')
+        """)
+
+    def __init__(self, store: Store, study: str) -> None:
+        self.store, self.study = store, study
+        self.started = self.looked = time.monotonic()
+        self.seen: list[tuple[float, float]] = []
+
+    def look(self) -> None:
+        """Look, if the last time was half a second ago."""
+        if (now := time.monotonic()) < self.looked + 0.5:
+            return
+        self.looked = now
+        with self.store.engine.connect() as connection:
+            best = connection.execute(self.STATEMENT, {"study": self.study}).scalar_one()
+        if best is not None and (not self.seen or best < self.seen[-1][1]):
+            self.seen.append((round(time.monotonic() - self.started, 2), best))
+
+    def joined(self, complete: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        """Return a curve of complete trials with the checks before them; none that the study did not come to."""
+        final = complete[-1][1] if complete else math.inf
+        values = [Finished(*own, {}) for own in [*complete, *self.seen] if own[1] >= final]
+        return falling(values, math.inf)[0]
+
+
+def run_for(commands: list[list[str]], budget: float, checks: BestCheck | None = None) -> str | None:
+    """Run the commands for so long, and end them with all that they have started; those with ``checks`` by SIGTERM.
 
     Returns:
         The last line that was printed where all of them had failed by then, else None.
@@ -111,11 +154,13 @@ def run_for(commands: list[list[str]], budget: float, *, by_signal: bool) -> str
         deadline = time.monotonic() + budget
         while time.monotonic() < deadline and any(own.poll() is None for own in running):
             time.sleep(0.05)
+            if checks is not None:
+                checks.look()
         if all(own.poll() not in (None, 0) for own in running):
             log.seek(0)
             died = log.read().decode(errors="replace").strip().splitlines()[-1]
     family = [one for own in running for one in descendants(own.pid)]
-    if by_signal:
+    if checks is not None:
         for own in running:
             own.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
