@@ -13,7 +13,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sampler_policies.learning_curves import estimated_losses, half_ranked
+from sampler_policies.learning_curves import estimated_losses, half_ranked, step_seconds
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # A fit takes time with the cube of the trials; beyond this many, the best and the latest stand for all.
@@ -37,6 +37,7 @@ class CurveGPSampler(GPSampler):
         independent_sampler: for parameters outside the common search space.
         n_startup_trials: finished trials before the first fit; until then, the independent sampler.
         most_trials: how many trials a fit may take.
+        weighs_time: whether the improvement that a point promises is divided by what its training steps take.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class CurveGPSampler(GPSampler):
         independent_sampler: BaseSampler | None = None,
         n_startup_trials: int = FEWEST_TRIALS,
         most_trials: int = MOST_TRIALS,
+        weighs_time: bool = False,
     ) -> None:
         super().__init__(
             seed=seed,
@@ -54,6 +56,8 @@ class CurveGPSampler(GPSampler):
             warn_independent_sampling=False,
         )
         self._most_trials = most_trials
+        self._weighs_time = weighs_time
+        self._timed: list[FrozenTrial] = []
         self._common_space = IntersectionSearchSpace(include_pruned=True)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -69,10 +73,21 @@ class CurveGPSampler(GPSampler):
             return super().sample_relative(study, trial, search_space)
         return super().sample_relative(self._seen(study, search_space), trial, search_space)
 
+    def _optimize_acqf(self, acqf: Any, best_params: np.ndarray | None) -> np.ndarray:
+        if self._weighs_time and len(self._timed) >= FEWEST_TRIALS:
+            from sampler_policies.improvement_rate import ImprovementRate, StepCost
+
+            params = acqf.search_space.get_normalized_params(self._timed)
+            seconds = [step_seconds(own) or 0.0 for own in self._timed]
+            acqf = ImprovementRate(acqf, StepCost(acqf.search_space, params, seconds))
+        found: np.ndarray = super()._optimize_acqf(acqf, best_params)
+        return found
+
     def _seen(self, study: Study, search_space: Mapping[str, BaseDistribution]) -> Study:
         """Return the study as the process is to see it: every finished trial COMPLETE, at a loss that it can use."""
         trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
         finished = [own for own in trials if own.state in FINISHED and search_space.keys() <= own.params.keys()]
+        self._timed = [own for own in finished if step_seconds(own) is not None]
         sign = 1.0 if study.directions[0] == StudyDirection.MINIMIZE else -1.0
         seen = []
         if finished:

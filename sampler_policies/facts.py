@@ -49,13 +49,19 @@ class SpaceFacts:
 
 @dataclass(frozen=True)
 class BudgetFacts:
-    """How much may be spent, by how many at once, to what ends. ``max_steps`` are training steps of one trial."""
+    """How much may be spent, by how many at once, to what ends. ``max_steps`` are training steps of one trial.
+
+    ``limited_by`` says what ends the study: its ``trials``, or before them ``time`` or training ``steps``;
+    ``weighs_time`` whether a search may prefer what is quick to train.
+    """
 
     trials: int
     workers: int
     max_steps: int
     val_check_steps: int
     n_objectives: int = 1
+    limited_by: str = "trials"
+    weighs_time: bool = False
 
     @property
     def checks(self) -> int:

@@ -30,6 +30,11 @@ EXAMPLES: tuple[tuple[str, SpaceFacts, BudgetFacts], ...] = (
     ("mostly categories, 60 trials", SpaceFacts(8, 6), BudgetFacts(60, 2, 1000, 50)),
     ("25 parameters, 200 trials", SpaceFacts(25, 2), BudgetFacts(200, 4, 1000, 50)),
     ("space that branches, 60 trials", SpaceFacts(8, 2, branches=True), BudgetFacts(60, 2, 1000, 50)),
+    (
+        "NHITS, an hour, 2 workers",
+        NHITS,
+        BudgetFacts(200, 2, 1500, 100, limited_by="time", weighs_time=True),
+    ),
     ("2 objectives, 100 trials", NHITS, BudgetFacts(100, 4, 1500, 100, n_objectives=2)),
     ("2 objectives, 1,000 trials", NHITS, BudgetFacts(1000, 4, 1500, 100, n_objectives=2)),
 )

@@ -10,6 +10,8 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 FEWEST_FINISHED = 3
+# Where a trial's training is over, how long it took.
+SECONDS = "training_seconds"
 NORMAL = NormalDist()
 
 
@@ -37,6 +39,12 @@ def estimated_losses(trials: Sequence[FrozenTrial], sign: float) -> np.ndarray:
     )
     known = losses[np.isfinite(losses)]
     return np.where(np.isfinite(losses), losses, known.max() if len(known) else 0.0)
+
+
+def step_seconds(trial: FrozenTrial) -> float | None:
+    """Return how long the trial's training steps took, in seconds each; None where nobody wrote it down."""
+    seconds, step = trial.user_attrs.get(SECONDS), trial.last_step
+    return float(seconds) / step if step and isinstance(seconds, int | float) and seconds > 0 else None
 
 
 def half_ranked(losses: np.ndarray) -> np.ndarray:

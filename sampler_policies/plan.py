@@ -107,7 +107,15 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
     given = _asked_once("val_check_steps", wishes.val_check_steps, space, wishes)
     checks = choose_val_check_steps(int(max_steps.choice), given)
     patience = choose_patience(int(max_steps.choice), int(checks.choice), _against_patience(model, space, wishes))
-    budget = BudgetFacts(wishes.trials, wishes.workers, int(max_steps.choice), int(checks.choice), wishes.n_objectives)
+    budget = BudgetFacts(
+        wishes.trials,
+        wishes.workers,
+        int(max_steps.choice),
+        int(checks.choice),
+        wishes.n_objectives,
+        wishes.limited_by,
+        weighs_time=wishes.limited_by == "time" and "weighed-time" not in wishes.without,
+    )
     facts = SpaceFacts(0, 0, branches=True, is_function=True) if space_is_function else space.facts
     decisions = (
         _space_decision(model, None if space_is_function else space, wishes),

@@ -26,6 +26,7 @@ from sampler_policies.named import build, find_class
 FEWEST_TRIALS = 4
 FEWEST_CHECKS = 3
 REDUCTION_FACTOR = 3
+LIMITS = {"time": "time is", "steps": "training steps are"}
 # Of fewer in a bracket, the best third is one: on eight trials of the synthetic problems of tests/benchmarks Hyperband
 # ends 5 % above no pruning and Median 1 %; on sixty they end alike, and Hyperband spends fewer steps.
 FEWEST_A_BRACKET = 5
@@ -127,6 +128,21 @@ def _few_checks(budget: BudgetFacts) -> Decision:
     return Decision("pruner", "Nop", f"fewer than {FEWEST_CHECKS} checks a trial leave nothing to save")
 
 
+def _counted_trials(budget: BudgetFacts) -> str | None:
+    return "its trials are counted" if budget.limited_by == "trials" else None
+
+
+def _successive_halving(budget: BudgetFacts) -> Decision:
+    first = budget.val_check_steps
+    reason = (
+        f"{LIMITS[budget.limited_by]} what ends the study, so what is saved buys more trials: the best third goes "
+        f"on after {first} of {budget.max_steps} steps, and after {REDUCTION_FACTOR}, {REDUCTION_FACTOR**2}, ... times "
+        "as many"
+    )
+    arguments = {**_completed("SuccessiveHalving", {}, budget), "reduction_factor": REDUCTION_FACTOR}
+    return Decision("pruner", "SuccessiveHalving", reason, arguments)
+
+
 def _brackets(budget: BudgetFacts) -> int:
     """Return how many brackets Hyperband makes of a trial's checks (as `HyperbandPruner` does)."""
     return int(math.log(budget.checks, REDUCTION_FACTOR)) + 1
@@ -163,6 +179,7 @@ PRUNERS: tuple[Candidate[BudgetFacts], ...] = (
     SEVERAL,
     FEW_TRIALS,
     FEW_CHECKS,
+    Candidate("Successive halving", "budgets of time or training steps", _counted_trials, _successive_halving),
     Candidate(
         "Median", f"fewer than {FEWEST_A_BRACKET} trials for each of Hyperband's brackets", _enough_a_bracket, _median
     ),

@@ -13,6 +13,8 @@ from sampler_policies.sampler_builder import build_sampler, cautions
 # Below, every trial is a start: a model of the objective would be fitted to next to nothing.
 FEWEST_TO_LEARN_FROM = 6
 FEWEST_STARTUP_TRIALS, MOST_STARTUP_TRIALS = 4, 10
+# By steps, ten are 1 % worse than five at the end (two recorded tables, four synthetic problems, 5 repeats).
+STARTUP_WITHOUT_A_COUNT = 5
 # A Gaussian process tells dimensions apart by a length scale each, which takes trials to find.
 MOST_DIMENSIONS = 20
 # Here the process has found its region, and its fits only cost more.
@@ -33,6 +35,8 @@ class SamplerFacts:
     @property
     def startup(self) -> int:
         """How many trials fill the space before a model takes over."""
+        if self.budget.limited_by != "trials":
+            return STARTUP_WITHOUT_A_COUNT  # nobody knows how many trials there will be
         return min(max(self.budget.trials // 5, FEWEST_STARTUP_TRIALS), MOST_STARTUP_TRIALS)
 
 
@@ -131,8 +135,13 @@ def _gp_to_the_end(facts: SamplerFacts) -> str | None:
 
 
 def _gp(facts: SamplerFacts) -> Decision:
-    phases = [{"sampler": "NumberedQMC", "until": facts.startup}, {"sampler": "CurveGP"}]
+    phases = [{"sampler": "NumberedQMC", "until": facts.startup}, _curve_gp(facts)]
     return Decision("sampler", "Phased", _gp_reason(facts), {"phases": phases})
+
+
+def _curve_gp(facts: SamplerFacts) -> dict[str, Any]:
+    arguments = {"arguments": {"weighs_time": True}} if facts.budget.weighs_time else {}
+    return {"sampler": "CurveGP", **arguments}
 
 
 def _gp_reason(facts: SamplerFacts) -> str:
@@ -141,13 +150,15 @@ def _gp_reason(facts: SamplerFacts) -> str:
         f"{ordered} of {facts.space.n_parameters} parameters are ordered, and a Gaussian process, which uses that, "
         "needs the fewest trials; it learns from pruned ones too; points spread evenly give it a start"
     )
+    if facts.budget.weighs_time:
+        reason += "; time is what ends the study, so it weighs what a point promises by the seconds of a training step"
     return reason + _workers(facts, "trials that still run are part of its model, which keeps")
 
 
 def _gp_then_cmaes(facts: SamplerFacts) -> Decision:
     phases = [
         {"sampler": "NumberedQMC", "until": facts.startup},
-        {"sampler": "CurveGP", "until": MOST_GP_TRIALS},
+        {**_curve_gp(facts), "until": MOST_GP_TRIALS},
         {"sampler": "CmaEs", "arguments": {"consider_pruned_trials": True, "with_margin": True}},
     ]
     reason = f"{_gp_reason(facts)}; after {MOST_GP_TRIALS} trials CMA-ES refines what it found, at no cost a trial"
@@ -166,7 +177,7 @@ def _not_for_cmaes(facts: SamplerFacts) -> str | None:
 def _gp_then_tpe(facts: SamplerFacts) -> Decision:
     phases = [
         {"sampler": "NumberedQMC", "until": facts.startup},
-        {"sampler": "CurveGP", "until": MOST_GP_TRIALS},
+        {**_curve_gp(facts), "until": MOST_GP_TRIALS},
         {"sampler": "TPE", "arguments": {"multivariate": True, "constant_liar": True, "n_startup_trials": 1}},
     ]
     reason = f"{_gp_reason(facts)}; after {MOST_GP_TRIALS} trials TPE goes on from all of them, at no cost a trial"

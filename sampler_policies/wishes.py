@@ -32,6 +32,7 @@ class Wishes:
     scheduler: str | None = None
     scheduler_arguments: Mapping[str, Any] | None = None
     without: frozenset[str] = frozenset()
+    limited_by: str = "trials"
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -170,6 +170,7 @@ class StudySpec(BaseModel):
             scheduler=scheduler,
             scheduler_arguments=scheduler_arguments,
             without=frozenset(self.without),
+            limited_by="time" if self.time_budget else "steps" if self.steps_budget else "trials",
         )
 
 

@@ -71,7 +71,7 @@ class ValidationHook(ValidationWindows):
         trial: whose training it is.
         val_step_size: observations between two validation windows.
         max_steps: where the training ends.
-        is_prunable: whether the pruner is asked.
+        is_prunable: whether the pruner may stop it.
         interruption: told the training step, says whether the training is to end; asked after each batch.
         keeps_best: whether the best check counts, or the last one.
         spent: the stopwatch on which reports and the pruner count apart.
@@ -136,6 +136,7 @@ class ValidationHook(ValidationWindows):
         self.trial.report(value, step)
         if value < self.best_value or not self._keeps_best:
             self.best_value, self.best_step = value, step
-        if step < self.max_steps and self.is_prunable and self.trial.should_prune():
+        # Asked for a trial too that nobody may stop: pruners that compare at rungs note what others are up against.
+        if step < self.max_steps and self.trial.should_prune() and self.is_prunable:
             return Ending("pruned", f"validation loss {value:.6g} at step {step} was not among the best")
         return None

@@ -74,6 +74,21 @@ def test_a_study_without_levers_is_another_study_and_one_with_all_is_as_before()
     assert left.identity("data")["without"] == ["best-check", "quiet-steps"]
 
 
+@pytest.mark.parametrize(
+    ("limited_by", "without", "weighs"),
+    [("time", (), True), ("time", ("weighed-time",), False), ("steps", (), False), ("trials", (), False)],
+)
+def test_where_time_ends_the_study_promises_are_weighed_by_it(
+    limited_by: str, without: tuple[str, ...], weighs: bool
+) -> None:
+    wishes = Wishes(trials=200, workers=2, limited_by=limited_by, without=frozenset(without))
+    sampler = make_plan(entry("NHITS"), DATA, wishes).decision("sampler")
+    learner = sampler.arguments["phases"][1]
+    assert learner["sampler"] == "CurveGP"
+    assert learner.get("arguments", {}).get("weighs_time", False) == weighs
+    assert ("by the seconds of a training step" in sampler.reason) == weighs
+
+
 def test_patience_is_a_third_of_the_checks() -> None:
     with_it = plan()
     assert (with_it.max_steps // with_it.val_check_steps, with_it.patience) == (15, 5)

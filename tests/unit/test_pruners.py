@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -61,12 +62,22 @@ def test_brackets_are_counted_as_optuna_counts_them(checks: int) -> None:
     assert f"within {pruner._n_brackets} brackets" in choose_pruner(facts, None, {}).reason
 
 
+@pytest.mark.parametrize(("limited_by", "words"), [("time", "time is what"), ("steps", "training steps are what")])
+def test_where_time_or_steps_end_the_study_what_is_saved_buys_more_trials(limited_by: str, words: str) -> None:
+    decision = choose_pruner(replace(budget(trials=200), limited_by=limited_by), None, {})
+    assert (decision.choice, decision.rule) == ("SuccessiveHalving", "Successive halving")
+    assert decision.arguments == {"min_resource": budget().val_check_steps, "reduction_factor": 3}
+    assert decision.reason.startswith(words)
+    assert type(build_pruner(decision)).__name__ == "BoundedSuccessiveHalvingPruner"
+
+
 def test_what_speaks_against_the_others_is_said() -> None:
     decision = choose_pruner(budget(trials=2), None, {})
     assert decision.rule == "none for few trials"
     assert decision.rejected == {
         "none for several objectives": "there is one objective",
         "none for few checks": "15 checks a trial leave steps to save",
+        "Successive halving": "its trials are counted",
         "Median": "none for few trials comes first",
         "Hyperband": "none for few trials comes first",
     }
