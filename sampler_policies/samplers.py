@@ -15,6 +15,7 @@ FEWEST_TO_LEARN_FROM = 6
 FEWEST_STARTUP_TRIALS, MOST_STARTUP_TRIALS = 4, 10
 # By steps, ten are 1 % worse than five at the end (two recorded tables, four synthetic problems, 5 repeats).
 STARTUP_WITHOUT_A_COUNT = 5
+TINY = 20
 # A Gaussian process tells dimensions apart by a length scale each, which takes trials to find.
 MOST_DIMENSIONS = 20
 # Here the process has found its region, and its fits only cost more.
@@ -65,6 +66,8 @@ def not_exhaustive(facts: SamplerFacts) -> str | None:
         return "nobody has counted the points of a space that branches"
     if points is None:
         return "a continuous parameter has no end of points"
+    if facts.budget.limited_by != "trials" and points > TINY:
+        return f"{facts.budget.limited_by} may end before {points} points are tried"
     return None if points <= trials else f"{points} points are more than {trials} trials"
 
 

@@ -34,7 +34,7 @@ MEANING = (
 # What concerns one run of a study, and is not kept with it: some of it may hold credentials.
 OF_THIS_RUN = ("storage", "tracking_uri", "metrics_port", "metrics_host", "out")
 
-TRIALS_WITHIN_BUDGETS = 200
+TRIALS_WITHIN_BUDGETS = 1000
 
 
 class StudySpec(BaseModel):
@@ -46,7 +46,7 @@ class StudySpec(BaseModel):
     model: str = Field("NHITS", description="an Auto model of neuralforecast, with or without 'Auto'")
     horizon: int = Field(description="observations to forecast", ge=1)
     freq: str | int | None = Field(None, description="pandas alias of the step, e.g. MS; inferred where it can be")
-    trials: int = Field(20, description="how many trials end, exactly; 200 where time or steps are limited", ge=1)
+    trials: int = Field(20, description="how many trials end, exactly; 1000 where time or steps are limited", ge=1)
     time_budget: float | None = Field(
         None, description="how long to work on it, as 90, 30m or 2h: no trial goes on after that", gt=0
     )
