@@ -54,7 +54,7 @@ def test_time_has_a_unit(written: object, seconds: float) -> None:
 
 def test_with_another_budget_trials_are_many_unless_said(tmp_path: Path) -> None:
     assert make_spec({"horizon": 12, "time_budget": "2h"}).trials == 1000
-    assert make_spec({"horizon": 12, "steps_budget": 1000}).trials == 200
+    assert make_spec({"horizon": 12, "steps_budget": 1000}).trials == 1000
     assert make_spec({"horizon": 12, "steps_budget": 1000, "trials": 7}).trials == 7
 
 
