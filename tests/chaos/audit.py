@@ -151,7 +151,9 @@ def _of_retries(slot: int, attempts: list[FrozenTrial]) -> list[str]:
 
 def _of_reports(trial: FrozenTrial) -> list[str]:
     """A trial's reports are those of its whole training, whoever did which part of it."""
-    last = MAX_STEPS if trial.state == TrialState.COMPLETE else trial.last_step or 0
+    # What the pruner stopped after the study's best check is complete too, and says so.
+    is_whole = trial.state == TrialState.COMPLETE and "it counts" not in trial.user_attrs.get("reason", "")
+    last = MAX_STEPS if is_whole else trial.last_step or 0
     expected = {step: loss(trial.params, step) for step in range(CHECK_STEPS, last + 1, CHECK_STEPS)}
     if trial.intermediate_values != expected:
         return [f"trial {trial.number} has reports at {list(trial.intermediate_values)} of {list(expected)}"]
