@@ -49,7 +49,7 @@ class Trained:
 
     ``seconds`` were spent building, training and validating, without what reports, the pruner and checkpoints took;
     ``step`` is how far the training came, ``changed`` what was changed of its configuration for want of memory,
-    ``model`` the fitted model of a training that came to its end.
+    ``model`` the model as the training left it, unless it failed or goes on elsewhere.
     """
 
     ending: Ending
@@ -150,7 +150,7 @@ def train(
     max_steps = int(config.get("max_steps", job.plan.max_steps))
     hook = ValidationHook(
         trial,
-        val_step_size=job.spec.val_step_size,
+        val_step_size=job.spec.validation_step_size,
         max_steps=max_steps,
         is_prunable=is_prunable,
         interruption=interruption,
@@ -189,8 +189,9 @@ def train(
         ending = ended_by(error, failures)
     seconds = _training_seconds(spent) - before
     ending = ending or hook.ending
-    whole = model if ending.outcome == "complete" else None
-    return Trained(ending, hook.best_value, hook.best_step, seconds, hook.step, changed, whole)
+    # A training that was cut short may be the study's best, and is shown then as any other.
+    kept = model if ending.outcome in ("complete", "pruned", "over") else None
+    return Trained(ending, hook.best_value, hook.best_step, seconds, hook.step, changed, kept)
 
 
 def _training_seconds(spent: TimeSpent) -> float:

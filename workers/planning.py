@@ -12,6 +12,7 @@ from sampler_policies.catalogue import ModelEntry
 from sampler_policies.errors import InputError
 from sampler_policies.facts import DataFacts
 from sampler_policies.plan import Plan, make_plan, smallest_input
+from sampler_policies.validation import choose_validation
 from workers.columns import Columns
 from workers.exogenous import Exogenous
 from workers.hierarchy import read_hierarchy
@@ -52,7 +53,11 @@ def plan_study(
     spec = spec.model_copy(update={"model": model.name})
     _refuse_foreign_exogenous(spec, model)
     wishes = spec.wishes(local_workers(spec.workers, spec.trials), base_space)
-    n_series = max(1, table[spec.id_col].nunique()) if spec.id_col in table.columns else 1
+    sizes = table.groupby(spec.id_col, sort=False).size() if spec.id_col in table.columns else pd.Series([len(table)])
+    n_series = max(1, len(sizes))
+    shortest = int(sizes.min()) if len(sizes) else 0
+    validation = choose_validation(spec.horizon, shortest, n_series, spec.val_size, spec.val_step_size)
+    spec = spec.model_copy(update=dict(validation.arguments))
     series = prepare(
         table,
         columns=Columns(spec.id_col, spec.time_col, spec.target_col),
@@ -68,7 +73,9 @@ def plan_study(
     if spec.hierarchy is not None:
         series = replace(series, hierarchy=read_hierarchy(spec.hierarchy, list(series.lengths.index)))
     data = data_facts(spec, series)
-    return Planned(spec, model, series, data, make_plan(model, data, wishes, space_is_function=space_is_function))
+    plan = make_plan(model, data, wishes, space_is_function=space_is_function)
+    plan = replace(plan, decisions=(validation, *plan.decisions))
+    return Planned(spec, model, series, data, plan)
 
 
 def data_facts(spec: StudySpec, series: Series) -> DataFacts:

@@ -183,7 +183,7 @@ def auto_model(job: Job, trials: int, options: RayOptions) -> StudyAuto:
         backend="ray",
         ray_options=options,
     )
-    auto.val_step_size = job.spec.val_step_size
+    auto.val_step_size = job.spec.validation_step_size
     return auto
 
 

@@ -68,8 +68,12 @@ class StudySpec(BaseModel):
     out: str | None = Field(None, description="folder for the result; by default castpool-out/<study>")
     loss: str | dict[str, Any] = Field("MAE", description="training loss of neuralforecast")
     valid_loss: str | dict[str, Any] | None = Field(None, description="loss to judge trials by; the training loss")
-    val_size: int | None = Field(None, description="observations at the end of each series to judge by; the horizon")
-    val_step_size: int = Field(1, description="observations between two validation windows", ge=1)
+    val_size: int | None = Field(
+        None, description="observations at the end of each series to judge by; by default up to five horizons"
+    )
+    val_step_size: int | None = Field(
+        None, description="observations between two validation windows; by default up to a quarter of the horizon", ge=1
+    )
     max_steps: int | None = Field(None, description="training steps of a trial that nobody stops", ge=1)
     val_check_steps: int | None = Field(None, description="training steps between two validation checks", ge=1)
     seed: int = Field(1, description="seed of training and sampling", ge=0, lt=2**32)
@@ -135,15 +139,21 @@ class StudySpec(BaseModel):
 
     @property
     def validation_size(self) -> int:
-        """Observations at the end of each series that trials are judged by."""
+        """Observations at the end of each series that trials are judged by; the horizon until a policy has chosen."""
         return self.horizon if self.val_size is None else self.val_size
+
+    @property
+    def validation_step_size(self) -> int:
+        """Observations between two of the windows that trials are judged by; 1 until a policy has chosen."""
+        return 1 if self.val_step_size is None else self.val_step_size
 
     def identity(self, dataset: str) -> dict[str, Any]:
         """Return what the trials mean: two studies with the same identity may share their trials."""
         meaning = self.model_dump(include=set(MEANING), mode="json")
         # Where all are in, as ever, nothing is said: studies of before there was a choice go on.
         left_out = {"without": list(self.without)} if self.without else {}
-        return {**meaning, **left_out, "val_size": self.validation_size, "data": dataset}
+        windows = {"val_size": self.validation_size, "val_step_size": self.validation_step_size}
+        return {**meaning, **left_out, **windows, "data": dataset}
 
     def wishes(self, workers: int, base_space: Mapping[str, Any] | None = None) -> Wishes:
         """Return what the policies need to know of the user's wishes."""

@@ -34,7 +34,7 @@ def test_the_quick_comparison_runs_every_system_and_prints_whole_tables(tmp_path
     lines = losses.splitlines()
     assert {own.count("|") for own in lines} == {7} and len(lines) == 2 + len(SYSTEMS) + 1
     assert all(words in losses for words in SYSTEMS.values())
-    assert {own.count("|") for own in ratios.splitlines()} == {7}
+    assert {own.count("|") for own in ratios.splitlines()} == {8}
     assert (tmp_path / "demo-MLP.png").stat().st_size > 1000
     records = [Record.read(tmp_path / f"demo-MLP-1-{own}.json") for own in SYSTEMS]
     assert any(own.curve for own in records), "somebody finishes a trial"

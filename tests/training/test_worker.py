@@ -120,6 +120,22 @@ def test_a_trial_that_is_the_best_so_far_has_a_picture_of_its_forecast(store: St
     assert pictured
 
 
+@pytest.mark.parametrize("cut", ["pruner", "budget"])
+def test_a_best_trial_that_was_cut_short_has_its_picture_too(store: Store, draft: Make, cut: str) -> None:
+    def config(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
+        rate, steps = (1e-9, 20) if getattr(trial, "number", 0) == 0 else (0.01, 100_000)
+        width = trial.suggest_int("width", 4, 8)
+        return {"input_size": 8, "hidden_size": width, "learning_rate": rate, "max_steps": steps}
+
+    limits = {"trials": 2} if cut == "pruner" else {"trials": 9, "steps_budget": 30}
+    pruner = optuna.pruners.ThresholdPruner(upper=-1.0) if cut == "pruner" else optuna.pruners.NopPruner()
+    study = work(store, draft(**limits, val_check_steps=5, extras=Extras(config=config, pruner=pruner)))
+    best = study.best_trial
+    assert (best.number, "it counts" in best.user_attrs["reason"]) == (1, True)
+    kept = optuna.artifacts.get_all_artifact_meta(best, storage=store.trials)
+    assert [own.filename for own in kept] == ["validation.png"]
+
+
 def test_a_stop_before_the_first_slot_counts(store: Store, draft: Make) -> None:
     stop = StopRequest()
     stop.set()

@@ -12,7 +12,7 @@ from sampler_policies.levers import LEVERS
 from tests.benchmarks.ablation import ALL, NONE, SWITCHES, table, variants
 from tests.benchmarks.time_to_loss.pairs import PAIRS
 from tests.benchmarks.time_to_loss.records import Finished, Record, falling
-from tests.benchmarks.time_to_loss.systems import BASELINES, SYSTEMS, mean_absolute_error, naive
+from tests.benchmarks.time_to_loss.systems import BASELINES, OURS, SYSTEMS, mean_absolute_error, naive
 from tests.benchmarks.time_to_loss.table import Comparison, loss_ratio, time_ratio, was_reached
 
 
@@ -52,22 +52,24 @@ def test_a_peer_without_a_trial_is_matched_by_our_first() -> None:
 
 def test_tables_have_a_line_a_system_and_means_over_pairs(tmp_path: Path) -> None:
     records = [
-        *(record(own, (40, 4.0), test=2.0) for own in SYSTEMS if own != "castpool"),
+        *(record(own, (40, 4.0), test=2.0) for own in SYSTEMS if own not in OURS),
         record("castpool", (10, 4.0), (20, 2.0), test=1.0),
+        record("typed", (10, 1.0), test=0.5),
         record("naive", test=3.0),
         record("auto", pair="c-D"),
         record("castpool", (90, 1.0), pair="c-D"),
     ]
     comparison = Comparison(records)
     cells = [line.split(" | ") for line in comparison.ratios().splitlines()]
-    assert {len(own) for own in cells[2:]} == {6}
-    assert "| a-B | (1) Auto as typed | 0.250 | 1 of 1 | 0.500 | 0.500 |" in comparison.ratios()
+    assert {len(own) for own in cells[2:]} == {7}
+    assert "| a-B | (1) Auto as typed | 0.250 | 1 of 1 | 0.500 | 0.500 | 0.250 |" in comparison.ratios()
     assert (
-        f"| all, geometric mean | (1) Auto as typed | {math.sqrt(0.25 * 0.9):.3f} |  | 0.500 | 0.500 |"
+        f"| all, geometric mean | (1) Auto as typed | {math.sqrt(0.25 * 0.9):.3f} |  | 0.500 | 0.500 | 0.250 |"
         in comparison.ratios()
     )
-    assert f"| a-B | {BASELINES['naive']} | - | - | - | 0.333 |" in comparison.ratios()
+    assert f"| a-B | {BASELINES['naive']} | - | - | - | 0.333 | 0.167 |" in comparison.ratios()
     assert "| c-D | (1) Auto as typed | - | - | 0.0 | 0 |" in comparison.losses()
+    assert f"| a-B | {SYSTEMS['typed']} | - | 0.5 |" in comparison.losses(), "its loss is one on other windows"
     assert [own.name for own in comparison.plot(tmp_path)] == ["a-B.png", "c-D.png"]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import fmean
 
 from tests.benchmarks.time_to_loss.records import Record
-from tests.benchmarks.time_to_loss.systems import BASELINES, SYSTEMS
+from tests.benchmarks.time_to_loss.systems import BASELINES, OURS, SYSTEMS
 
-PEERS = tuple(own for own in SYSTEMS if own != "castpool")
+PEERS = tuple(own for own in SYSTEMS if own not in OURS)
 
 
 def mean(values: Iterable[float]) -> float:
@@ -53,10 +53,12 @@ class Comparison:
         self.pairs = list(dict.fromkeys(own.pair for own in records))
         self.seeds = sorted({own.seed for own in records})
 
-    def _each(self, pair: str, peer: str, ratio: Callable[[Record, Record], float]) -> list[float]:
+    def _each(
+        self, pair: str, peer: str, ratio: Callable[[Record, Record], float], system: str = "castpool"
+    ) -> list[float]:
         found = []
         for seed in self.seeds:
-            ours = self._records.get((pair, seed, "castpool"))
+            ours = self._records.get((pair, seed, system))
             # Without luck in it, a baseline is run once.
             theirs = self._records.get((pair, seed, peer)) or self._records.get((pair, self.seeds[0], peer))
             if ours is not None and theirs is not None:
@@ -64,7 +66,10 @@ class Comparison:
         return found
 
     def losses(self) -> str:
-        """Return what each system reached, a line a pair and system: means over the seeds."""
+        """Return what each system reached, a line a pair and system: means over the seeds.
+
+        A loss on other validation windows is left out: it is not to be compared.
+        """
         lines = [
             "| pair | system | best validation loss | test error | trials | training steps |",
             "| --- | --- | --- | --- | --- | --- |",
@@ -74,7 +79,7 @@ class Comparison:
                 own = [self._records[key] for key in self._records if key[0] == pair and key[2] == system]
                 if not own:
                     continue
-                finals = [record.final for record in own if record.curve]
+                finals = [record.final for record in own if record.curve and system != "typed"]
                 tests = [record.test for record in own if record.test is not None]
                 cells = ["-" if not values else f"{fmean(values):.4g}" for values in (finals, tests)]
                 trials, steps = (fmean(getattr(record, name) for record in own) for name in ("trials", "steps"))
@@ -88,10 +93,10 @@ class Comparison:
     def ratios(self) -> str:
         """Return castpool's over each peer's: time to its final loss, loss at equal time, test error."""
         lines = [
-            "| pair | beside | time to its final loss | reached | loss at equal time | test error |",
-            "| --- | --- | --- | --- | --- | --- |",
+            "| pair | beside | time to its final loss | reached | loss at equal time | test error | (4b)'s |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
         ]
-        whole: dict[str, list[list[float]]] = {own: [[], [], []] for own in (*PEERS, *BASELINES)}
+        whole: dict[str, list[list[float]]] = {own: [[], [], [], []] for own in (*PEERS, *BASELINES)}
         for pair in self.pairs:
             for peer in (*PEERS, *BASELINES):
                 is_peer = peer in PEERS
@@ -100,6 +105,7 @@ class Comparison:
                     mean(self._each(pair, peer, own)) if is_peer or own is test_ratio else math.nan
                     for own in (time_ratio, loss_ratio, test_ratio)
                 ]
+                values.append(mean(self._each(pair, peer, test_ratio, "typed")))
                 for known, value in zip(whole[peer], values, strict=True):
                     known.append(value)
                 if not all(map(math.isnan, values)):
@@ -122,8 +128,8 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         for pair in self.pairs:
             figure, axes = pyplot.subplots(figsize=(8, 5))
-            for index, (system, words) in enumerate(SYSTEMS.items()):
-                label: str | None = words
+            for index, system in enumerate((*PEERS, "castpool")):
+                label: str | None = SYSTEMS[system]
                 for record in (own for key, own in self._records.items() if key[0] == pair and key[2] == system):
                     if record.curve:
                         times = [*(seconds for seconds, _ in record.curve), record.budget]
@@ -140,5 +146,5 @@ class Comparison:
 
 
 def _line(pair: str, peer: str, values: Sequence[float], reached: str) -> str:
-    time, loss, test = ("-" if math.isnan(own) else f"{own:.3f}" for own in values)
-    return f"| {pair} | {({**SYSTEMS, **BASELINES})[peer]} | {time} | {reached} | {loss} | {test} |"
+    time, *others = ("-" if math.isnan(own) else f"{own:.3f}" for own in values)
+    return f"| {pair} | {({**SYSTEMS, **BASELINES})[peer]} | {time} | {reached} | {' | '.join(others)} |"
