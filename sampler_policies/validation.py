@@ -5,8 +5,8 @@ from __future__ import annotations
 from sampler_policies.decision import Decision
 
 MOST_HORIZONS = 5
-# What validates a trial does not train it.
-SMALLEST_PART = 5
+# What validates a trial does not train it, and its newest observations tell a short series' trend best.
+SMALLEST_PART = 10
 # So many windows average out what one of them has of its own; more only take time, at every check of every trial.
 ENOUGH_WINDOWS = 5000
 # Windows that overlap by more than three quarters tell little that their neighbours do not.
@@ -57,7 +57,7 @@ def _against(horizons: int, horizon: int, shortest: int, n_series: int) -> str |
     """Return what speaks against so many horizons of validation."""
     size = horizons * horizon
     if SMALLEST_PART * size > shortest:
-        return f"more would be over a fifth of the shortest series, {shortest} observations"
+        return f"more would be over a tenth of the shortest series, {shortest} observations"
     if (windows := n_series * n_windows(size, horizon, _apart(size, horizon))) > ENOUGH_WINDOWS:
         return f"more would be {windows} windows, which take time and tell nothing new"
     return None

@@ -42,14 +42,14 @@ def test_one_command_tunes_all_and_fits_the_winner(castpool: Start, database: st
     code, out, err = finished(castpool("leaderboard", "--json"))
     assert code == 0, err
     (group,) = json.loads(out)
-    assert (group["horizon"], group["loss"], group["val_size"]) == (4, "MAE", 12)
+    assert (group["horizon"], group["loss"], group["val_size"]) == (4, "MAE", 4)
     assert [own["study"] for own in group["studies"]] == sorted(
         (f"data-{model}-h4" for model in studies), key=lambda name: load(database, name).best_value
     )
     assert all(own["ended"] == own["slots"] == 4 and own["hours"] > 0 for own in group["studies"])
     code, out, err = finished(castpool("leaderboard"))
     head, titles, first, *_ = out.splitlines()
-    assert head.endswith("horizon 4, MAE of the last 12")
+    assert head.endswith("horizon 4, MAE of the last 4")
     assert titles.split() == ["study", "best", "default", "below", "it", "trials", "hours"]
     assert first.split()[0] == best["study"]
 

@@ -19,15 +19,15 @@ from sampler_policies.validation import (
 @pytest.mark.parametrize(
     ("horizon", "shortest", "n_series", "asked", "chosen", "words"),
     [
-        (24, 1000, 8, (None, None), (120, 6), "the last 5 horizons of each series; a search that is judged by one"),
-        (12, 144, 1, (None, None), (24, 3), "over a fifth of the shortest series, 144 observations; windows 3 apart"),
-        (8, 30, 304, (None, None), (8, 1), "the last horizon of each series; more would be over a fifth"),
-        (24, 1000, 1000, (None, None), (48, 6), "more would be 9000 windows, which take time and tell nothing new"),
+        (24, 1200, 8, (None, None), (120, 6), "the last 5 horizons of each series; a search that is judged by one"),
+        (12, 300, 1, (None, None), (24, 3), "over a tenth of the shortest series, 300 observations; windows 3 apart"),
+        (12, 144, 1, (None, None), (12, 1), "the last horizon of each series; more would be over a tenth"),
+        (24, 2000, 1000, (None, None), (48, 6), "more would be 9000 windows, which take time and tell nothing new"),
         (24, 1000, 10_000, (None, None), (24, 1), "the last horizon of each series; more would be 50000 windows"),
-        (14, 1000, 1, (None, None), (70, 2), "windows 2 apart overlap enough"),
+        (14, 700, 1, (None, None), (70, 2), "windows 2 apart overlap enough"),
         (24, 1000, 8, (30, None), (30, 6), "it was asked for; windows 6 apart"),
         (24, 1000, 8, (31, None), (31, 1), "it was asked for"),
-        (24, 1000, 8, (None, 1), (120, 1), "windows 1 apart, as was asked for"),
+        (24, 1200, 8, (None, 1), (120, 1), "windows 1 apart, as was asked for"),
     ],
 )
 def test_as_many_horizons_as_the_data_can_spare(
@@ -45,7 +45,7 @@ def test_as_many_horizons_as_the_data_can_spare(
 
 
 @given(st.integers(1, 500), st.integers(0, 100_000), st.integers(1, 100_000))
-def test_it_takes_no_more_than_a_fifth_but_always_a_horizon(horizon: int, shortest: int, n_series: int) -> None:
+def test_it_takes_no_more_than_a_tenth_but_always_a_horizon(horizon: int, shortest: int, n_series: int) -> None:
     arguments = choose_validation(horizon, shortest, n_series, None, None).arguments
     size, apart = arguments["val_size"], arguments["val_step_size"]
     assert size % horizon == 0
