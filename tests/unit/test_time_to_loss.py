@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,8 @@ from sampler_policies.levers import LEVERS
 from tests.benchmarks.ablation import ALL, NONE, SWITCHES, table, variants
 from tests.benchmarks.time_to_loss.pairs import PAIRS
 from tests.benchmarks.time_to_loss.records import Finished, Record, falling
-from tests.benchmarks.time_to_loss.systems import BASELINES, OURS, SYSTEMS, mean_absolute_error, naive
+from tests.benchmarks.time_to_loss.rolling import mean_absolute_error, naive, rolling_error, windows
+from tests.benchmarks.time_to_loss.systems import BASELINES, OURS, SYSTEMS
 from tests.benchmarks.time_to_loss.table import Comparison, loss_ratio, time_ratio, was_reached
 
 
@@ -79,21 +81,48 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Record.read(tmp_path / "folder" / "own.json") == own
 
 
-def test_the_test_window_is_seen_by_nobody_and_a_season_repeats() -> None:
+def test_the_test_windows_are_seen_by_nobody_and_each_follows_what_is_known() -> None:
     pair = PAIRS["demo-MLP"]
     frame, test = pair.read()
-    assert (len(test), len(frame)) == (12, 132)
+    assert (len(test), len(frame)) == (24, 120)
     assert frame["ds"].max() < test["ds"].min()
-    forecast = naive(frame, pair)
-    assert forecast["naive"].tolist() == frame["y"].tail(12).tolist()
-    assert forecast["ds"].tolist() == test["ds"].tolist()
-    assert mean_absolute_error(test, forecast) == pytest.approx(abs(test["y"].to_numpy() - forecast["naive"]).mean())
+    (first, early), (second, late) = windows(pair, frame, test)
+    assert first.equals(frame) and pd.concat([early, late], ignore_index=True).equals(test)
+    assert second.equals(pd.concat([frame, early], ignore_index=True))
+    forecast = naive(pair, second)
+    assert forecast["naive"].tolist() == early["y"].tolist(), "a season repeats"
+    assert forecast["ds"].tolist() == late["ds"].tolist()
+    error = abs(late["y"] - early["y"]).mean()
+    assert mean_absolute_error(late, forecast) == pytest.approx(error)
+    before = abs(early["y"].to_numpy() - frame["y"].tail(12).to_numpy()).mean()
+    assert rolling_error(pair, frame, test, lambda known: naive(pair, known)) == pytest.approx((error + before) / 2)
+
+
+def test_each_window_has_every_series(several: pd.DataFrame) -> None:
+    pair = replace(PAIRS["demo-MLP"], horizon=2, season=1, tested=2)
+    frame, test = several.groupby("unique_id").head(6), several.groupby("unique_id").tail(4)
+    for (_, came), expected in zip(windows(pair, frame, test), ([6, 7, 16, 17], [8, 9, 18, 19]), strict=True):
+        assert came["y"].tolist() == expected
+    with pytest.raises(ValueError, match="the forecast is of 2 of 4 points"):
+        mean_absolute_error(came, came[came["unique_id"] == "a"].assign(model=1.0)[["unique_id", "ds", "model"]])
+
+
+@pytest.fixture
+def several() -> pd.DataFrame:
+    days = pd.date_range("2020", periods=10, freq="D")
+    return pd.concat(
+        [
+            pd.DataFrame({"unique_id": own, "ds": days, "y": range(first, first + 10)})
+            for own, first in (("a", 0), ("b", 10))
+        ],
+        ignore_index=True,
+    )
 
 
 def test_naive_forecasts_of_a_horizon_longer_than_the_season() -> None:
     frame = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2020", periods=6, freq="D"), "y": range(6)})
-    pair = PAIRS["demo-MLP"].__class__("demo", "MLP", 5, "D", 2)
-    assert naive(frame, pair)["naive"].tolist() == [4, 5, 4, 5, 4]
+    pair = replace(PAIRS["demo-MLP"], horizon=5, freq="D", season=2)
+    assert naive(pair, frame)["naive"].tolist() == [4, 5, 4, 5, 4]
 
 
 def test_an_ablation_has_a_line_a_lever_with_both_ways() -> None:

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--seconds", type=float, help="wall time of each system, its imports included")
     parser.add_argument("--quick", action="store_true", help="one small pair and seed, for half a minute each")
-    parser.add_argument("--no-test", action="store_true", help="leave the refits for the test window out")
+    parser.add_argument("--no-test", action="store_true", help="leave the refits for the test windows out")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     quiet()

@@ -23,7 +23,7 @@ class Record:
         steps: training steps of all of them.
         config: the winner's arguments; None where nothing was finished.
         died: what it said last, where it did not live to the end of the budget.
-        test: the refitted winner's mean absolute error on the test window.
+        test: the refitted winner's mean absolute error on the test windows.
     """
 
     system: str

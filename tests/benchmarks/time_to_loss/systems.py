@@ -13,9 +13,10 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pandas as pd
@@ -25,6 +26,10 @@ from sqlalchemy import text
 from storage.store import Store, open_store
 from tests.benchmarks.time_to_loss.pairs import Pair
 from tests.benchmarks.time_to_loss.records import Finished, Record, falling, of_ray, of_study
+from tests.benchmarks.time_to_loss.rolling import naive, rolling_error
+
+if TYPE_CHECKING:
+    from neuralforecast import NeuralForecast
 
 SYSTEMS = {
     "auto": "(1) Auto as typed",
@@ -52,13 +57,14 @@ def run_system(
 ) -> Record:
     """Run a system on a pair with two workers for ``budget`` seconds of wall time, its imports included.
 
-    With ``tests``, its winner is fitted on all that it saw, which counts no time, and judged on the test window.
+    With ``tests``, its winner is fitted on all that it saw, which counts no time, and judged on the test windows.
     ``options`` are more of castpool's.
     """
     frame, test = pair.read()
     record = Record(system, pair.name, seed, budget, [], versions={own: version(own) for own in PACKAGES})
     if system in BASELINES:
-        record.test = mean_absolute_error(test, naive(frame, pair) if system == "naive" else refitted(pair, frame, {}))
+        forecast = partial(naive, pair) if system == "naive" else refitted(pair, frame, {}).predict
+        record.test = rolling_error(pair, frame, test, forecast)
         return record
     folder = Path(tempfile.mkdtemp(prefix="cp-ttl-"))
     study = f"time-to-loss-{uuid.uuid4().hex[:8]}"
@@ -77,13 +83,13 @@ def run_system(
             else:
                 attribute = "config" if system in OURS else "ALL_PARAMS"
                 found = of_study(trials_of(study, store), started, budget, attribute)
-            record.curve, winner, record.trials, record.steps = found
+            record.curve, config, record.trials, record.steps = found
             if checks is not None:
                 record.curve = checks.joined(record.curve)
-            record.config = None if winner is None else arguments_of(winner)
+            record.config = None if config is None else arguments_of(config)
             if tests and record.config is not None:
-                forecast = result_of(study, folder) if system in OURS else refitted(pair, frame, record.config)
-                record.test = mean_absolute_error(test, forecast)
+                winner = result_of(study, folder) if system in OURS else refitted(pair, frame, record.config)
+                record.test = rolling_error(pair, frame, test, winner.predict)
             with contextlib.suppress(KeyError):
                 optuna.delete_study(study_name=study, storage=store.trials)
     finally:
@@ -200,17 +206,19 @@ def arguments_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: own for name, own in config.items() if name not in (*NOT_ARGUMENTS, *PROGRESS)}
 
 
-def result_of(study: str, folder: Path) -> pd.DataFrame:
-    """Let castpool fit its winner, and return the forecast."""
+def result_of(study: str, folder: Path) -> NeuralForecast:
+    """Let castpool fit its winner, and return it as it was saved."""
+    from neuralforecast import NeuralForecast
+
     command = [*CASTPOOL, "result", study, "--out", str(folder / "out"), "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "CASTPOOL_LOG_FORMAT": "text"})
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-3000:])
-    return pd.read_csv(folder / "out" / "forecast.csv", parse_dates=["ds"])
+    return NeuralForecast.load(str(folder / "out" / "model"))
 
 
-def refitted(pair: Pair, frame: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
-    """Fit a configuration on all that the systems saw, as NeuralForecast's Auto models do, and forecast."""
+def refitted(pair: Pair, frame: pd.DataFrame, config: Mapping[str, Any]) -> NeuralForecast:
+    """Fit a configuration on all that the systems saw, as NeuralForecast's Auto models do."""
     import neuralforecast.auto
     from neuralforecast import NeuralForecast
 
@@ -221,26 +229,4 @@ def refitted(pair: Pair, frame: pd.DataFrame, config: Mapping[str, Any]) -> pd.D
         arguments["max_steps"] = int(arguments["max_steps"])
     fitted = NeuralForecast(models=[model_class(**arguments)], freq=pair.freq)
     fitted.fit(frame)
-    forecast: pd.DataFrame = fitted.predict()
-    return forecast
-
-
-def naive(frame: pd.DataFrame, pair: Pair) -> pd.DataFrame:
-    """Forecast each series by its last season."""
-    last = frame.groupby("unique_id").tail(pair.season)
-    rows = []
-    for own, group in last.groupby("unique_id"):
-        values = [group["y"].iloc[step % pair.season] for step in range(pair.horizon)]
-        rows.append(pd.DataFrame({"unique_id": own, "naive": values}))
-    forecast = pd.concat(rows, ignore_index=True)
-    dates = pd.date_range(frame["ds"].max(), periods=pair.horizon + 1, freq=pair.freq)[1:]
-    forecast["ds"] = list(dates) * (len(forecast) // pair.horizon)
-    return forecast
-
-
-def mean_absolute_error(test: pd.DataFrame, forecast: pd.DataFrame) -> float:
-    """Return the mean absolute error over all series and steps; both are sorted by series and time."""
-    column = next(own for own in forecast.columns if own not in ("unique_id", "ds"))
-    ordered = forecast.sort_values(["unique_id", "ds"])[column].to_numpy()
-    truth = test.sort_values(["unique_id", "ds"])["y"].to_numpy()
-    return float(abs(ordered - truth).mean())
+    return fitted

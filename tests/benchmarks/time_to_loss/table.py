@@ -41,7 +41,7 @@ def loss_ratio(ours: Record, peer: Record) -> float:
 
 
 def test_ratio(ours: Record, peer: Record) -> float:
-    """Return castpool's error on the test window over the peer's."""
+    """Return castpool's error on the test windows over the peer's."""
     return ours.test / peer.test if ours.test is not None and peer.test else math.nan
 
 
