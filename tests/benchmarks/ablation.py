@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sampler_policies.levers import LEVERS
 from tests.benchmarks.time_to_loss.pairs import PAIRS
-from tests.benchmarks.time_to_loss.records import Record
+from tests.benchmarks.time_to_loss.records import Record, kept
 from tests.benchmarks.time_to_loss.systems import run_system
 from tests.benchmarks.time_to_loss.table import loss_ratio, mean, time_ratio, was_reached
 
@@ -78,18 +78,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     out = options.out or Path("build") / f"ablation-{options.seconds:g}s"
+    file = out / "records.jsonl"
+    known = kept(file)
     records = {}
     for seed in options.seeds:
         for name in options.pairs:
             for variant in dict.fromkeys((ALL, NONE, *options.variants)):
-                path = out / f"{name}-{seed}-{variant.replace(' ', '_')}.json"
-                if not path.exists():
+                if (record := known.get((name, seed, "castpool", variant))) is None:
                     more = variants()[variant]
                     record = run_system("castpool", PAIRS[name], seed, options.seconds, tests=False, options=more)
-                    record.write(path)
+                    record.variant = variant
+                    record.keep(file)
                     found = f"loss {record.final:.5g}, {record.trials} trials, {record.steps} steps"
                     print(f"{name}, seed {seed}, {variant}: {found}", file=sys.stderr, flush=True)
-                records[name, seed, variant] = Record.read(path)
+                records[name, seed, variant] = record
     print(table(records))
 
 

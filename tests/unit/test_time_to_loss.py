@@ -12,7 +12,7 @@ import pytest
 from sampler_policies.levers import LEVERS
 from tests.benchmarks.ablation import ALL, NONE, SWITCHES, table, variants
 from tests.benchmarks.time_to_loss.pairs import PAIRS
-from tests.benchmarks.time_to_loss.records import Finished, Record, falling
+from tests.benchmarks.time_to_loss.records import Finished, Record, falling, kept
 from tests.benchmarks.time_to_loss.rolling import mean_absolute_error, naive, rolling_error, windows
 from tests.benchmarks.time_to_loss.systems import BASELINES, OURS, SYSTEMS
 from tests.benchmarks.time_to_loss.table import Comparison, loss_ratio, time_ratio, was_reached
@@ -75,10 +75,13 @@ def test_tables_have_a_line_a_system_and_means_over_pairs(tmp_path: Path) -> Non
     assert [own.name for own in comparison.plot(tmp_path)] == ["a-B.png", "c-D.png"]
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    own = record("script", (1.5, 2.5), test=0.5)
-    own.write(tmp_path / "folder" / "own.json")
-    assert Record.read(tmp_path / "folder" / "own.json") == own
+def test_records_are_read_as_they_were_kept(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "records.jsonl"
+    assert kept(file) == {}
+    one, other = record("script", (1.5, 2.5), test=0.5), replace(record("castpool"), variant="no lever")
+    one.keep(file)
+    other.keep(file)
+    assert kept(file) == {("a-B", 1, "script", ""): one, ("a-B", 1, "castpool", "no lever"): other}
 
 
 def test_the_test_windows_are_seen_by_nobody_and_each_follows_what_is_known() -> None:

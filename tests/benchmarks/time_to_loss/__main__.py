@@ -3,7 +3,7 @@
     python -m tests.benchmarks.time_to_loss [--pairs NAME ...] [--seeds 1 2 3] [--seconds 120] [--out FOLDER]
     python -m tests.benchmarks.time_to_loss --quick
 
-Each run's record is kept in the folder, and what is there is not run again: the whole takes hours and may be stopped
+Each run's record is kept in the folder's records.jsonl, and what is there is not run again: the whole takes hours and may be stopped
 and gone on with. Systems take turns in another order for each seed.
 """
 
@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 
 from tests.benchmarks.time_to_loss.pairs import PAIRS, QUICK, USUAL
-from tests.benchmarks.time_to_loss.records import Record
+from tests.benchmarks.time_to_loss.records import kept
 from tests.benchmarks.time_to_loss.systems import BASELINES, PACKAGES, SYSTEMS, run_system
 from tests.benchmarks.time_to_loss.table import Comparison
 from workers.logs import quiet
@@ -48,21 +48,22 @@ def main() -> None:
     seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     seconds = options.seconds or (30.0 if options.quick else 120.0)
     out = options.out or Path("build") / f"time-to-loss-{seconds:g}s"
+    file = out / "records.jsonl"
+    known = kept(file)
     records = []
     for seed in seeds:
         for name in pairs:
             for system in [*in_turn(seed), *BASELINES]:
-                path = out / f"{name}-{seed}-{system}.json"
                 if system not in options.systems or (system in BASELINES and (seed != seeds[0] or options.no_test)):
                     continue
-                if not path.exists():
+                if (record := known.get((name, seed, system, ""))) is None:
                     started = time.monotonic()
                     record = run_system(system, PAIRS[name], seed, seconds, tests=not options.no_test)
-                    record.write(path)
+                    record.keep(file)
                     found = f"loss {record.final:.5g}, test {record.test or float('nan'):.5g}, {record.trials} trials"
                     took = time.monotonic() - started
                     print(f"{name}, seed {seed}, {system}: {found} ({took:.0f} s)", file=sys.stderr, flush=True)
-                records.append(Record.read(path))
+                records.append(record)
     comparison = Comparison(records)
     versions = ", ".join(f"{own} {records[0].versions[own]}" for own in PACKAGES)
     print(f"{seconds:g} s each, two workers, {cores()} cores, {platform.machine()}, Python {platform.python_version()}")

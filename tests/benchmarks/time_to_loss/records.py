@@ -12,12 +12,16 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+# A pair, a seed, a system and a variant.
+Key = tuple[str, int, str, str]
+
 
 @dataclass
 class Record:
     """One run of one system on one pair.
 
     Attributes:
+        variant: what was otherwise than usual, in words.
         curve: pairs of seconds since the command and the best validation loss by then; it only falls.
         trials: that ended, whichever way.
         steps: training steps of all of them.
@@ -37,6 +41,12 @@ class Record:
     test: float | None = None
     died: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    variant: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What there is one record of."""
+        return self.pair, self.seed, self.system, self.variant
 
     @property
     def final(self) -> float:
@@ -51,16 +61,19 @@ class Record:
         """Return when so good a loss was first reached; infinite where it never was."""
         return next((seconds for seconds, own in self.curve if own <= loss), math.inf)
 
-    def write(self, path: Path) -> None:
-        """Keep it."""
+    def keep(self, path: Path) -> None:
+        """Append it to a file, a line a record."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        with path.open("a") as file:
+            file.write(json.dumps(asdict(self)) + "\n")
 
-    @classmethod
-    def read(cls, path: Path) -> Record:
-        """Read what `write` kept."""
-        stored = json.loads(path.read_text())
-        return cls(**{**stored, "curve": [tuple(own) for own in stored["curve"]]})
+
+def kept(path: Path) -> dict[Key, Record]:
+    """Return the records that a file keeps; none where there is no file yet."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines]
+    records = [Record(**{**row, "curve": [tuple(own) for own in row["curve"]]}) for row in rows]
+    return {own.key: own for own in records}
 
 
 @dataclass(frozen=True)
