@@ -3,8 +3,8 @@
     python -m tests.benchmarks.time_to_loss [--pairs NAME ...] [--seeds 1 2 3] [--seconds 120] [--out FOLDER]
     python -m tests.benchmarks.time_to_loss --quick
 
-Each run's record is kept in the folder's records.jsonl, and what is there is not run again: the whole takes hours and may be stopped
-and gone on with. Systems take turns in another order for each seed.
+Each run's record is kept in the folder's records.jsonl, and what is there is not run again: the whole takes hours and
+may be stopped and gone on with. Systems take turns in another order for each seed.
 """
 
 from __future__ import annotations
