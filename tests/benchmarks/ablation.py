@@ -3,9 +3,10 @@
     python -m tests.benchmarks.ablation [--pairs NAME ...] [--seeds 1 2 3] [--seconds 60] [--out FOLDER]
 
 For each pair and seed castpool runs with all levers, with none, without each, and with each alone; ``--without`` is the
-switch, for sampler, pruner and the frequency of checks their own options. Two numbers a variant, geometric means over
-pairs and seeds: the time until it is as good as castpool without any lever is at the end, over that one's time; and its
-loss at the end, over that of castpool with all levers. Records are kept, and what is there is not run again.
+switch, for sampler, pruner and the frequency of checks their own options. Numbers of a variant, geometric means over
+pairs and seeds: the time until it is as good as castpool without any lever is at the end, over that one's time; its
+loss at the end, and the training steps that it had taken by then, over those of castpool with all levers. Records are
+kept, and what is there is not run again.
 """
 
 from __future__ import annotations
@@ -45,22 +46,23 @@ def variants() -> dict[str, list[str]]:
 def table(records: dict[tuple[str, int, str], Record]) -> str:
     """Return the table of what there is."""
     lines = [
-        "| lever | without it: time | reached | loss | alone: time | reached | loss |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| lever | without it: time | reached | loss | steps | alone: time | reached | loss | steps |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     runs = sorted({key[:2] for key in records})
 
     def cells(variant: str) -> str:
         found = [(records.get((*own, variant)), records.get((*own, NONE)), records.get((*own, ALL))) for own in runs]
-        times, losses, reached = [], [], []
+        times, losses, steps, reached = [], [], [], []
         for one, none, whole in found:
             if one is not None and none is not None and whole is not None:
                 times.append(time_ratio(one, none))
                 losses.append(loss_ratio(one, whole))
+                steps.append(one.steps / max(whole.steps, 1))
                 reached.append(was_reached(one, none))
         if not times:
-            return "- | - | -"
-        return f"{mean(times):.2f} | {sum(reached)} of {len(reached)} | {mean(losses):.3f}"
+            return "- | - | - | -"
+        return f"{mean(times):.2f} | {sum(reached)} of {len(reached)} | {mean(losses):.3f} | {mean(steps):.2f}"
 
     lines.append(f"| ({ALL}; {NONE}) | {cells(ALL)} | {cells(NONE)} |")
     for lever in SWITCHES:

@@ -19,7 +19,7 @@ from tests.benchmarks.time_to_loss.table import Comparison, loss_ratio, time_rat
 
 
 def record(system: str, *curve: tuple[float, float], test: float | None = None, pair: str = "a-B") -> Record:
-    return Record(system, pair, 1, 100.0, list(curve), trials=len(curve), test=test)
+    return Record(system, pair, 1, 100.0, list(curve), trials=len(curve), steps=10 * len(curve), test=test)
 
 
 def test_a_curve_only_falls_and_ends_with_the_budget() -> None:
@@ -129,14 +129,14 @@ def test_naive_forecasts_of_a_horizon_longer_than_the_season() -> None:
 
 
 def test_an_ablation_has_a_line_a_lever_with_both_ways() -> None:
-    whole, none = record("castpool", (8, 2.0)), record("castpool", (80, 4.0))
+    whole, none = record("castpool", (7, 3.0), (8, 2.0)), record("castpool", (80, 4.0))
     without, alone = record("castpool", (20, 3.0)), record("castpool", (40, 4.0))
     found = {ALL: whole, NONE: none, "without ordered-space": without, "ordered-space alone": alone}
     lines = table({("a-B", 1, variant): own for variant, own in found.items()}).splitlines()
     assert len(lines) == 3 + len(SWITCHES)
-    assert lines[2] == "| (all levers; no lever) | 0.10 | 1 of 1 | 1.000 | 1.00 | 1 of 1 | 2.000 |"
-    assert "| ordered-space | 0.25 | 1 of 1 | 1.500 | 0.50 | 1 of 1 | 2.000 |" in lines
-    assert "| sampler | - | - | - | - | - | - |" in lines
+    assert lines[2] == "| (all levers; no lever) | 0.09 | 1 of 1 | 1.000 | 1.00 | 1.00 | 1 of 1 | 2.000 | 0.50 |"
+    assert "| ordered-space | 0.25 | 1 of 1 | 1.500 | 0.50 | 0.50 | 1 of 1 | 2.000 | 0.50 |" in lines
+    assert "| sampler | - | - | - | - | - | - | - | - |" in lines
 
 
 def test_each_lever_is_left_out_alone_and_put_in_alone() -> None:
