@@ -178,6 +178,11 @@ def _batches_hold_few_windows(space: Space, data: DataFacts, model: ModelEntry) 
     own = space["windows_batch_size"].grid() if "windows_batch_size" in space else [usual]
     available = _windows_in_a_batch(space, data, model)
     largest = min(MOST_WINDOWS, max(FEWEST_WINDOWS, 2 ** (available.bit_length() - 1)))
+    smallest = max(FEWEST_WINDOWS, min(own[0] or largest, largest // 4))
+    fitting = [2**power for power in range(largest.bit_length()) if 2**power >= smallest]
+    if _is_left_at_default(space, own, model) and len(fitting) > 1:
+        note = f"windows_batch_size spans {smallest} to {largest} instead of {usual}: a step takes time in proportion"
+        return space.searching(from_choices("windows_batch_size", fitting), note)
     if own[-1] is None or own[-1] <= largest:
         return space
     reason = "a step takes time in proportion, and after as many steps more windows gave no better loss"
@@ -187,10 +192,14 @@ def _batches_hold_few_windows(space: Space, data: DataFacts, model: ModelEntry) 
         return space.fixing(
             "windows_batch_size", largest, f"windows_batch_size is {largest} instead of {usual}: {reason}"
         )
-    smallest = max(FEWEST_WINDOWS, min(own[0], largest // 4))
-    fitting = [2**power for power in range(largest.bit_length()) if 2**power >= smallest]
     note = f"windows_batch_size spans {fitting[0]} to {fitting[-1]} instead of {own[0]} to {own[-1]}: {reason}"
     return searching_or_fixing(space, from_choices("windows_batch_size", fitting), note)
+
+
+def _is_left_at_default(space: Space, own: list[Any], model: ModelEntry) -> bool:
+    """Return whether the Auto class says nothing of windows, of which the model by default draws many."""
+    is_said = "windows_batch_size" in space or "windows_batch_size" in space.constants
+    return not is_said and not model.needs_n_series and own[0] is not None and own[0] >= MOST_WINDOWS
 
 
 def _windows_in_a_batch(space: Space, data: DataFacts, model: ModelEntry) -> int:

@@ -42,7 +42,8 @@ PATIENCE = "early_stop_patience_steps"
 class Plan:
     """The decisions of a study. ``default`` are the stored parameters of the model's own defaults.
 
-    ``patience`` is after how many checks without a better one a trial ends; 0 is never.
+    ``patience`` is after how many checks without a better one a trial ends; 0 is never. Nobody stops a trial in its
+    first ``grace_seconds`` of training, nor, where the plan ``spares_default``, that of the model's own defaults.
     ``space`` is None where the user's space is a Python function of the trial. ``warnings`` say what looks wrong with
     a space that works (`sampler_policies.lint`).
     """
@@ -54,6 +55,8 @@ class Plan:
     decisions: tuple[Decision, ...]
     warnings: tuple[str, ...] = ()
     patience: int = 0
+    grace_seconds: float = 0.0
+    spares_default: bool = True
 
     def decision(self, subject: str) -> Decision:
         """Return the decision on that subject."""
@@ -69,6 +72,8 @@ class Plan:
             "decisions": [own.to_json() for own in self.decisions],
             "warnings": list(self.warnings),
             "patience": self.patience,
+            "grace_seconds": self.grace_seconds,
+            "spares_default": self.spares_default,
         }
 
     @classmethod
@@ -78,7 +83,8 @@ class Plan:
         decisions = tuple(Decision.from_json(own) for own in stored["decisions"])
         warnings = tuple(stored.get("warnings", ()))
         steps = stored["max_steps"], stored["val_check_steps"]
-        return cls(space, stored["default"], *steps, decisions, warnings, stored.get("patience", 0))
+        mercy = stored.get("grace_seconds", 0.0), stored.get("spares_default", True)
+        return cls(space, stored["default"], *steps, decisions, warnings, stored.get("patience", 0), *mercy)
 
 
 def smallest_input(model: ModelEntry, horizon: int, n_series: int, wishes: Wishes) -> int:
@@ -103,9 +109,9 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
         _refuse_inputs_that_do_not_fit(space, data, model)
         refuse_what_cannot_work(space, data, model, wishes.asked)
     given = _asked_once("max_steps", wishes.max_steps, space, wishes)
-    max_steps = choose_max_steps(base, space, model.defaults["max_steps"], given)
+    max_steps = choose_max_steps(base, space, model.defaults["max_steps"], given, wishes.limited_by)
     given = _asked_once("val_check_steps", wishes.val_check_steps, space, wishes)
-    checks = choose_val_check_steps(int(max_steps.choice), given)
+    checks = choose_val_check_steps(int(max_steps.choice), given, wishes.limited_by)
     patience = choose_patience(int(max_steps.choice), int(checks.choice), _against_patience(model, space, wishes))
     budget = BudgetFacts(
         wishes.trials,
@@ -124,12 +130,17 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
         patience,
         *_search_decisions(facts, budget, wishes),
     )
-    if space_is_function:
-        return Plan(None, {}, budget.max_steps, budget.val_check_steps, decisions, (), int(patience.choice))
-    warnings = tuple(lint(space, wishes.asked, wishes.trials))
-    default = default_parameters(space, model, data)
-    steps = budget.max_steps, budget.val_check_steps
-    return Plan(space, default, *steps, decisions, warnings, int(patience.choice))
+    return Plan(
+        None if space_is_function else space,
+        {} if space_is_function else default_parameters(space, model, data),
+        budget.max_steps,
+        budget.val_check_steps,
+        decisions,
+        () if space_is_function else tuple(lint(space, wishes.asked, wishes.trials)),
+        int(patience.choice),
+        budget.grace_seconds,
+        spares_default=wishes.limited_by == "trials",
+    )
 
 
 def _against_patience(model: ModelEntry, space: Space, wishes: Wishes) -> str | None:

@@ -26,6 +26,7 @@ from sampler_policies.named import build, find_class
 FEWEST_TRIALS = 4
 FEWEST_CHECKS = 3
 REDUCTION_FACTOR = 3
+OWN = {"StandingHalving": "sampler_policies.standing_halving:StandingHalvingPruner"}
 LIMITS = {"time": "time is", "steps": "training steps are"}
 # Of fewer in a bracket, the best third is one: on eight trials of the synthetic problems of tests/benchmarks Hyperband
 # ends 5 % above no pruning and Median 1 %; on sixty they end alike, and Hyperband spends fewer steps.
@@ -67,7 +68,7 @@ def _build(name: str, arguments: Mapping[str, Any]) -> BasePruner:
 
 
 def _class(name: str) -> type[BasePruner]:
-    return find_class("pruner", name, optuna.pruners, BasePruner)  # type: ignore[type-abstract]
+    return find_class("pruner", name, optuna.pruners, BasePruner, OWN)  # type: ignore[type-abstract]
 
 
 def _named(inner: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -83,7 +84,7 @@ def _completed(name: str, arguments: Mapping[str, Any], budget: BudgetFacts) -> 
     cls, full = _class(name), dict(arguments)
     if cls is HyperbandPruner:
         full = {"min_resource": budget.val_check_steps, "max_resource": budget.max_steps, **full}
-    if cls is SuccessiveHalvingPruner:
+    if issubclass(cls, SuccessiveHalvingPruner):
         full = {"min_resource": budget.val_check_steps, **full}
     if isinstance(inner := full.get("wrapped_pruner"), Mapping):
         inner_name, rest = _named(inner)
@@ -137,10 +138,13 @@ def _successive_halving(budget: BudgetFacts) -> Decision:
     reason = (
         f"{LIMITS[budget.limited_by]} what ends the study, so what is saved buys more trials: the best third goes "
         f"on after {first} of {budget.max_steps} steps, and after {REDUCTION_FACTOR}, {REDUCTION_FACTOR**2}, ... times "
-        "as many"
+        "as many; whoever went on for want of others, the default too, stops where more steps have made it no better "
+        "than the best third were"
     )
-    arguments = {**_completed("SuccessiveHalving", {}, budget), "reduction_factor": REDUCTION_FACTOR}
-    return Decision("pruner", "SuccessiveHalving", reason, arguments)
+    if budget.grace_seconds:
+        reason += f"; none stops in its first {budget.grace_seconds:g} s, for to start another takes as long"
+    arguments = {**_completed("StandingHalving", {}, budget), "reduction_factor": REDUCTION_FACTOR}
+    return Decision("pruner", "StandingHalving", reason, arguments)
 
 
 def _brackets(budget: BudgetFacts) -> int:

@@ -8,14 +8,20 @@ from sampler_policies.space import Space
 
 # Where a default space asks for more, early checks tell good from bad long before (docs/decisions/0002-resource.md).
 LONGEST_BY_DEFAULT = 2000
+# A learning rate that falls by thirds of the training never falls where time ends the study first.
+LONGEST_WITHIN_TIME = 1000
 FEWEST_CHECKS = 15
+# The first comparison of slow trials is not to take a large part of the time that there is.
+FEWEST_CHECKS_WITHIN_TIME = 40
 # Waiting for a third of the training sees what the next halving of the learning rate brings: where neuralforecast's
 # models have a schedule by default, it is of three.
 LEAST_PATIENCE = 3
 ROUND_STEPS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000)
 
 
-def choose_max_steps(default_space: Space, space: Space, usual: int, given: int | None) -> Decision:
+def choose_max_steps(
+    default_space: Space, space: Space, usual: int, given: int | None, limited_by: str = "trials"
+) -> Decision:
     """Decide how many training steps a trial that nobody stops takes.
 
     Args:
@@ -23,6 +29,7 @@ def choose_max_steps(default_space: Space, space: Space, usual: int, given: int 
         space: what the trials search, in which the user may have put `max_steps` back.
         usual: the model's own default.
         given: the user's number, or None.
+        limited_by: what ends the study (`BudgetFacts`).
 
     Raises:
         InputError: less than one step.
@@ -35,12 +42,17 @@ def choose_max_steps(default_space: Space, space: Space, usual: int, given: int 
         longest = max(space["max_steps"].extremes())
         return Decision("max_steps", str(longest), "it is the longest training that the space asks for")
     longest = max(default_space["max_steps"].extremes()) if "max_steps" in default_space else usual
-    if longest <= LONGEST_BY_DEFAULT:
+    most = LONGEST_WITHIN_TIME if limited_by == "time" else LONGEST_BY_DEFAULT
+    if longest <= most:
         return Decision("max_steps", str(longest), "it is the longest training in neuralforecast's defaults")
-    reason = (
-        f"neuralforecast's defaults go to {longest}, far beyond where checks tell good from bad; max_steps sets more"
-    )
-    return Decision("max_steps", str(LONGEST_BY_DEFAULT), reason)
+    if limited_by == "time":
+        reason = f"neuralforecast's defaults go to {longest}, for which time leaves few trials; max_steps sets more"
+    else:
+        reason = (
+            f"neuralforecast's defaults go to {longest}, far beyond where checks tell good from bad; max_steps sets "
+            "more"
+        )
+    return Decision("max_steps", str(most), reason)
 
 
 def choose_patience(max_steps: int, val_check_steps: int, against: str | None) -> Decision:
@@ -62,8 +74,13 @@ def choose_patience(max_steps: int, val_check_steps: int, against: str | None) -
     return Decision("patience", str(patience), reason)
 
 
-def choose_val_check_steps(max_steps: int, given: int | None) -> Decision:
+def choose_val_check_steps(max_steps: int, given: int | None, limited_by: str = "trials") -> Decision:
     """Decide how many training steps lie between two validation checks.
+
+    Args:
+        max_steps: of a trial that nobody stops.
+        given: the user's number, or None.
+        limited_by: what ends the study (`BudgetFacts`).
 
     Raises:
         InputError: a number that leaves no check.
@@ -72,7 +89,8 @@ def choose_val_check_steps(max_steps: int, given: int | None) -> Decision:
         if not 1 <= given <= max_steps:
             raise InputError("val_check_steps", given, f"write a number from 1 to max_steps ({max_steps}).")
         return Decision("val_check_steps", str(given), "it was asked for")
-    fitting = [steps for steps in ROUND_STEPS if steps * FEWEST_CHECKS <= max_steps]
+    fewest = FEWEST_CHECKS_WITHIN_TIME if limited_by == "time" else FEWEST_CHECKS
+    fitting = [steps for steps in ROUND_STEPS if steps * fewest <= max_steps]
     steps = fitting[-1] if fitting else 1
     reason = f"{max_steps // steps} checks a trial leave a pruner something to see"
     return Decision("val_check_steps", str(steps), reason)

@@ -209,7 +209,8 @@ class Desk:
             return train(
                 self.job,
                 trial,
-                is_prunable=claim.slot != 0,  # the defaults are the yardstick of the study: nobody stops them early
+                # The defaults are the yardstick of the study: where trials are counted, nobody stops them early.
+                is_prunable=claim.slot != 0 or not self.job.plan.spares_default,
                 interruption=interruption,
                 checkpoints=checkpoints,
                 failures=claim.failures,
