@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -13,13 +14,17 @@ FEWEST_FINISHED = 3
 # Where a trial's training is over, how long it took.
 SECONDS = "training_seconds"
 NORMAL = NormalDist()
+# Steps with the best loss up to each.
+Curve = list[tuple[int, float]]
 
 
 def estimated_losses(trials: Sequence[FrozenTrial], sign: float) -> np.ndarray:
     """Return each finished trial's loss, for a pruned one what it would probably have come to.
 
-    A pruned trial's best check so far is carried on by as much as the complete trials improved from the same step to
-    their end, at the median. One that reported nothing finite is as bad as the worst.
+    A pruned trial's best check so far is carried on by as much as those that went further improved, at the median,
+    from each step at which one has stopped to the next: so also trials that are stopped themselves later say how much
+    training brings, and there need not be a complete one. One that reported nothing finite is as bad as the worst.
+    (Actuaries know this as the chain-ladder method.)
 
     Args:
         trials: COMPLETE and PRUNED trials of one objective.
@@ -30,10 +35,18 @@ def estimated_losses(trials: Sequence[FrozenTrial], sign: float) -> np.ndarray:
     """
     curves = [_best_so_far(trial, sign) for trial in trials]
     finals = [sign * _value(trial) if trial.state == TrialState.COMPLETE else math.nan for trial in trials]
-    finished = [(curve, final) for curve, final in zip(curves, finals, strict=True) if math.isfinite(final)]
+    longest = max((curve[-1][0] for curve in curves if curve), default=0)
+    # What is complete would not improve any more: it stands for a curve that goes to the end.
+    known_curves = [
+        [*curve, (max(longest, curve[-1][0]) + 1, final)] if math.isfinite(final) and curve else curve
+        for curve, final in zip(curves, finals, strict=True)
+    ]
+    seen = [curve for curve in known_curves if curve]
+    is_relative = all(loss > 0 for curve in seen for _, loss in curve)
+    improvements = _improvements(seen, is_relative)
     losses = np.array(
         [
-            final if math.isfinite(final) else _carried_on(curve, finished)
+            final if math.isfinite(final) else _carried_on(curve, improvements, is_relative) if curve else math.nan
             for curve, final in zip(curves, finals, strict=True)
         ]
     )
@@ -69,7 +82,7 @@ def _value(trial: FrozenTrial) -> float:
     return math.nan if trial.values is None else float(trial.values[0])
 
 
-def _best_so_far(trial: FrozenTrial, sign: float) -> list[tuple[int, float]]:
+def _best_so_far(trial: FrozenTrial, sign: float) -> Curve:
     """Return the steps at which the trial was checked, with the best loss up to each."""
     best, curve = math.inf, []
     for step, value in sorted(trial.intermediate_values.items()):
@@ -79,18 +92,32 @@ def _best_so_far(trial: FrozenTrial, sign: float) -> list[tuple[int, float]]:
     return curve
 
 
-def _carried_on(curve: list[tuple[int, float]], finished: list[tuple[list[tuple[int, float]], float]]) -> float:
-    if not curve:
-        return math.nan
+def _improvements(curves: Sequence[Curve], is_relative: bool) -> list[tuple[int, float]]:
+    """Return how much trials improved up to each step at which one has stopped, from the step before it.
+
+    Ratios, or differences where losses may be negative. Where few trials have gone on, the others are not believed
+    to have improved more than they.
+    """
+    stops = sorted({curve[-1][0] for curve in curves})
+    improvements = []
+    for before, after in pairwise(stops):
+        pairs = [(_at(curve, before), _at(curve, after)) for curve in curves if curve[-1][0] >= after]
+        changes = [
+            now / then if is_relative else now - then for then, now in pairs if then is not None and now is not None
+        ]
+        nothing = [1.0 if is_relative else 0.0] * (FEWEST_FINISHED - len(changes))
+        improvements.append((before, float(np.median([*changes, *nothing]))))
+    return improvements
+
+
+def _carried_on(curve: Curve, improvements: Sequence[tuple[int, float]], is_relative: bool) -> float:
     step, loss = curve[-1]
-    pairs = [(at_step, final) for other, final in finished if (at_step := _at(other, step)) is not None]
-    if len(pairs) < FEWEST_FINISHED:
-        return loss
-    if loss > 0 and all(then > 0 and final > 0 for then, final in pairs):
-        return loss * float(np.median([final / then for then, final in pairs]))
-    return loss + float(np.median([final - then for then, final in pairs]))
+    for before, change in improvements:
+        if before >= step:
+            loss = loss * change if is_relative else loss + change
+    return loss
 
 
-def _at(curve: list[tuple[int, float]], step: int) -> float | None:
+def _at(curve: Curve, step: int) -> float | None:
     before = [loss for own, loss in curve if own <= step]
     return before[-1] if before else None

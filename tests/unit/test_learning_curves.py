@@ -46,8 +46,30 @@ def test_losses_around_zero_are_carried_on_by_differences() -> None:
     assert estimate(*trials, pruned(5.0))[3] == 3.0
 
 
-def test_before_enough_trials_are_complete_the_last_check_stands() -> None:
-    assert estimate(*HALVING[:2], pruned(60.0))[2] == 60.0
+def test_a_single_trial_that_went_on_says_nothing_of_others() -> None:
+    assert estimate(HALVING[0], pruned(60.0))[1] == 60.0
+
+
+def test_of_two_that_went_on_the_one_that_improved_less_is_believed() -> None:
+    assert estimate(complete(16.0, 4.0), complete(20.0, 10.0), pruned(60.0))[2] == 30.0
+
+
+def test_trials_that_are_stopped_later_say_how_training_goes_on() -> None:
+    halving = [pruned(own, own / 2) for own in (16.0, 20.0, 40.0)]
+    assert estimate(*halving, pruned(60.0)) == [8.0, 10.0, 20.0, 30.0]
+
+
+def test_improvements_from_stop_to_stop_add_up() -> None:
+    early = [pruned(own, own / 2) for own in (16.0, 20.0, 40.0)]
+    late = [pruned(own, own / 2, own / 8) for own in (8.0, 12.0, 24.0)]
+    assert estimate(*early, *late, pruned(80.0))[-1] == pytest.approx(80.0 / 2 / 4)
+    assert estimate(*early, *late)[:3] == [2.0, 2.5, 5.0]
+
+
+@given(st.lists(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=6), min_size=1, max_size=12))
+def test_nobody_is_believed_to_get_worse_by_training(curves: list[list[float]]) -> None:
+    trials = [pruned(*own) for own in curves]
+    assert all(own <= min(curve) * (1 + 1e-9) for own, curve in zip(estimate(*trials), curves, strict=True))
 
 
 @pytest.mark.parametrize("nothing", [pruned(), pruned(math.nan), pruned(math.inf)])
