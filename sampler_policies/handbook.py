@@ -33,7 +33,7 @@ EXAMPLES: tuple[tuple[str, SpaceFacts, BudgetFacts], ...] = (
     (
         "NHITS, an hour, 2 workers",
         NHITS,
-        BudgetFacts(200, 2, 1500, 100, limited_by="time", weighs_time=True),
+        BudgetFacts(1000, 2, 1000, 25, limited_by="time", weighs_time=True),
     ),
     ("2 objectives, 100 trials", NHITS, BudgetFacts(100, 4, 1500, 100, n_objectives=2)),
     ("2 objectives, 1,000 trials", NHITS, BudgetFacts(1000, 4, 1500, 100, n_objectives=2)),

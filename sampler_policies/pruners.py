@@ -139,7 +139,7 @@ def _successive_halving(budget: BudgetFacts) -> Decision:
         f"{LIMITS[budget.limited_by]} what ends the study, so what is saved buys more trials: the best third goes "
         f"on after {first} of {budget.max_steps} steps, and after {REDUCTION_FACTOR}, {REDUCTION_FACTOR**2}, ... times "
         "as many; whoever went on for want of others, the default too, stops where more steps have made it no better "
-        "than the best third were"
+        "than the better half were"
     )
     if budget.grace_seconds:
         reason += f"; none stops in its first {budget.grace_seconds:g} s, for to start another takes as long"

@@ -12,15 +12,17 @@ from optuna.trial import FrozenTrial
 
 from sampler_policies.bounded_pruners import BoundedSuccessiveHalvingPruner, Rungs, history_of
 
+# One alone may have been lucky.
+FEWEST_OTHERS = 2
+
 
 class StandingHalvingPruner(BoundedSuccessiveHalvingPruner):
     """Successive halving that also stops whoever was promoted for want of competitors.
 
     Asynchronous successive halving (Li et al., arXiv:1810.05934) lets the first trials go on, as nobody has come to
     their rungs yet, and never asks again: where trials are slow they take most of the time there is. Here every check
-    asks whether the trial's best so far would still be among the best share at each rung that it has passed. One
-    that is worse with more steps than the others were with fewer stops. On a storage without a history it is
-    Optuna's own.
+    looks at each rung that the trial has passed: where its best so far is worse, with more steps, than the better half
+    of the others were there, it stops. On a storage without a history it is Optuna's own.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -41,7 +43,7 @@ class StandingHalvingPruner(BoundedSuccessiveHalvingPruner):
                 if own._trial_id != trial._trial_id and key in own.system_attrs
             ]
             ranked = sorted(sign * own for own in [*rungs.at(0, key), *others])
-            place = max((len(ranked) + 1) // self._reduction_factor - 1, 0)
-            if place < len(ranked) and best > ranked[place]:
+            # Half, and not the share that goes on: early checks are noisy, and more steps are a handicap already.
+            if len(ranked) >= FEWEST_OTHERS and best > ranked[len(ranked) // 2]:
                 return True
         return False

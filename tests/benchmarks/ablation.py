@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sampler_policies.levers import LEVERS
 from tests.benchmarks.time_to_loss.pairs import PAIRS
-from tests.benchmarks.time_to_loss.records import Record, kept
+from tests.benchmarks.time_to_loss.records import KEPT, Record, kept
 from tests.benchmarks.time_to_loss.systems import run_system
 from tests.benchmarks.time_to_loss.table import loss_ratio, mean, time_ratio, was_reached
 
@@ -27,6 +27,8 @@ OPTIONS = {
     "pruner": ["--pruner", "Nop"],
     "frequent-checks": ["--val-check-steps", "100"],
 }
+# A part of the pruner, which can only be left out where there is one.
+PARTS = {"promotions that stand": ["--pruner", "SuccessiveHalving"]}
 SWITCHES = {**{lever: ["--without", lever] for lever in LEVERS}, **OPTIONS}
 ALL, NONE = "all levers", "no lever"
 USUAL = ("demo-NHITS", "ercot_zones-MLP", "tourism_quarterly-PatchTST")
@@ -39,6 +41,7 @@ def variants() -> dict[str, list[str]]:
         return [word for lever in levers for word in SWITCHES[lever]]
 
     without = {f"without {lever}": leaving_out(lever) for lever in SWITCHES}
+    without |= {f"without {part}": words for part, words in PARTS.items()}
     alone = {f"{lever} alone": leaving_out(*(own for own in SWITCHES if own != lever)) for lever in SWITCHES}
     return {ALL: [], NONE: leaving_out(*SWITCHES), **without, **alone}
 
@@ -65,7 +68,7 @@ def table(records: dict[tuple[str, int, str], Record]) -> str:
         return f"{mean(times):.2f} | {sum(reached)} of {len(reached)} | {mean(losses):.3f} | {mean(steps):.2f}"
 
     lines.append(f"| ({ALL}; {NONE}) | {cells(ALL)} | {cells(NONE)} |")
-    for lever in SWITCHES:
+    for lever in (*SWITCHES, *PARTS):
         lines.append(f"| {lever} | {cells(f'without {lever}')} | {cells(f'{lever} alone')} |")
     return "\n".join(lines)
 
@@ -79,7 +82,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=variants(), default=list(variants()), metavar="VARIANT")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    out = options.out or Path("build") / f"ablation-{options.seconds:g}s"
+    out = options.out or KEPT / f"ablation-{options.seconds:g}s"
     file = out / "records.jsonl"
     known = kept(file)
     records = {}

@@ -333,11 +333,19 @@ def test_windows_are_drawn_once(shape: tuple[int, int], sizes: list[int]) -> Non
     assert len(only(space, "windows_batch_size")) == (sizes != [128, 256, 512, 1024])
 
 
-def test_windows_that_are_not_searched_are_bounded_too() -> None:
+def test_windows_of_which_the_space_says_nothing_are_searched() -> None:
     space = bounded_default(entry("GRU"), facts(1, 144, 12))
-    assert space.constants["windows_batch_size"] == 64
+    assert space["windows_batch_size"].grid() == [16, 32, 64]
     assert only(space, "windows_batch_size") == [
-        "windows_batch_size is 64 instead of 128: a batch of series offers about 85 training windows, and more would "
+        "windows_batch_size spans 16 to 64 instead of 128: a step takes time in proportion"
+    ]
+
+
+def test_windows_that_are_not_searched_are_bounded_too() -> None:
+    space = bounded_default(entry("GRU"), facts(1, 80, 12))
+    assert space.constants["windows_batch_size"] == 16
+    assert only(space, "windows_batch_size") == [
+        "windows_batch_size is 16 instead of 128: a batch of series offers about 21 training windows, and more would "
         "only be drawn twice"
     ]
 

@@ -114,3 +114,18 @@ def test_a_plan_of_before_there_was_patience_has_none() -> None:
     stored = {key: own for key, own in plan().to_json().items() if key != "patience"}
     assert Plan.from_json(stored).patience == 0
     assert Plan.from_json(plan().to_json()) == plan()
+
+
+@pytest.mark.parametrize(
+    ("limited_by", "grace", "spares"), [("trials", 0.0, True), ("steps", 0.0, False), ("time", 1.0, False)]
+)
+def test_where_trials_are_not_counted_the_default_competes_too(limited_by: str, grace: float, spares: bool) -> None:
+    made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, limited_by=limited_by))
+    assert (made.grace_seconds, made.spares_default) == (grace, spares)
+    assert Plan.from_json(made.to_json()) == made
+
+
+def test_a_plan_of_before_the_default_competed_spares_it() -> None:
+    stored = {key: own for key, own in plan().to_json().items() if key not in ("grace_seconds", "spares_default")}
+    assert Plan.from_json(stored).spares_default
+    assert Plan.from_json(stored).grace_seconds == 0.0

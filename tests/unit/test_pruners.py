@@ -10,6 +10,7 @@ from sampler_policies.decision import Decision
 from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts
 from sampler_policies.pruners import build_pruner, choose_pruner
+from sampler_policies.standing_halving import StandingHalvingPruner
 
 # Optuna marks some pruners as experimental.
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -65,10 +66,11 @@ def test_brackets_are_counted_as_optuna_counts_them(checks: int) -> None:
 @pytest.mark.parametrize(("limited_by", "words"), [("time", "time is what"), ("steps", "training steps are what")])
 def test_where_time_or_steps_end_the_study_what_is_saved_buys_more_trials(limited_by: str, words: str) -> None:
     decision = choose_pruner(replace(budget(trials=200), limited_by=limited_by), None, {})
-    assert (decision.choice, decision.rule) == ("SuccessiveHalving", "Successive halving")
+    assert (decision.choice, decision.rule) == ("StandingHalving", "Successive halving")
     assert decision.arguments == {"min_resource": budget().val_check_steps, "reduction_factor": 3}
     assert decision.reason.startswith(words)
-    assert type(build_pruner(decision)).__name__ == "BoundedSuccessiveHalvingPruner"
+    assert ("none stops in its first 1 s" in decision.reason) == (limited_by == "time")
+    assert isinstance(build_pruner(decision), StandingHalvingPruner)
 
 
 def test_what_speaks_against_the_others_is_said() -> None:
@@ -129,6 +131,7 @@ def test_the_users_pruner_wins_however_its_name_is_written(given: str) -> None:
         ("Hyperband", {"reduction_factor": 4}, {"min_resource": 100, "max_resource": 1500, "reduction_factor": 4}),
         ("SuccessiveHalving", {}, {"min_resource": 100}),
         ("SuccessiveHalving", {"min_resource": 50}, {"min_resource": 50}),
+        ("standinghalving", {}, {"min_resource": 100}),
         ("Nop", {}, {}),
     ],
     ids=str,

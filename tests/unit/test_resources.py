@@ -97,3 +97,16 @@ def test_training_windows_are_whole_ones_and_never_none(
 ) -> None:
     data = DataFacts(n_series, length, length, n_series * length, horizon=8, val_size=16)
     assert data.training_windows(input_size) == windows
+
+
+@pytest.mark.parametrize(("longest", "steps"), [(500, 500), (1000, 1000), (1500, 1000), (5000, 1000)])
+def test_where_time_ends_the_study_trials_are_shorter_at_most(longest: int, steps: int) -> None:
+    decision = choose_max_steps(searching_steps(100, longest), EMPTY, 1000, None, "time")
+    assert decision.choice == str(steps)
+    assert ("time leaves few trials" in decision.reason) == (longest > steps)
+
+
+@pytest.mark.parametrize(("max_steps", "steps"), [(40, 1), (500, 10), (1000, 25), (1500, 25), (2000, 50)])
+def test_where_time_ends_the_study_the_first_check_comes_early(max_steps: int, steps: int) -> None:
+    assert choose_val_check_steps(max_steps, None, "time").choice == str(steps)
+    assert choose_val_check_steps(max_steps, max_steps, "time").choice == str(max_steps)

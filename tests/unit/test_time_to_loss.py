@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sampler_policies.levers import LEVERS
-from tests.benchmarks.ablation import ALL, NONE, SWITCHES, table, variants
+from tests.benchmarks.ablation import ALL, NONE, PARTS, SWITCHES, table, variants
 from tests.benchmarks.time_to_loss.pairs import PAIRS
 from tests.benchmarks.time_to_loss.records import Finished, Record, falling, kept
 from tests.benchmarks.time_to_loss.rolling import mean_absolute_error, naive, rolling_error, windows
@@ -133,7 +133,7 @@ def test_an_ablation_has_a_line_a_lever_with_both_ways() -> None:
     without, alone = record("castpool", (20, 3.0)), record("castpool", (40, 4.0))
     found = {ALL: whole, NONE: none, "without ordered-space": without, "ordered-space alone": alone}
     lines = table({("a-B", 1, variant): own for variant, own in found.items()}).splitlines()
-    assert len(lines) == 3 + len(SWITCHES)
+    assert len(lines) == 3 + len(SWITCHES) + len(PARTS)
     assert lines[2] == "| (all levers; no lever) | 0.09 | 1 of 1 | 1.000 | 1.00 | 1.00 | 1 of 1 | 2.000 | 0.50 |"
     assert "| ordered-space | 0.25 | 1 of 1 | 1.500 | 0.50 | 0.50 | 1 of 1 | 2.000 | 0.50 |" in lines
     assert "| sampler | - | - | - | - | - | - | - | - |" in lines

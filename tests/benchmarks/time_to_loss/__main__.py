@@ -4,7 +4,8 @@
     python -m tests.benchmarks.time_to_loss --quick
 
 Each run's record is kept in the folder's records.jsonl, and what is there is not run again: the whole takes hours and
-may be stopped and gone on with. Systems take turns in another order for each seed.
+may be stopped and gone on with. Systems take turns in another order for each seed. Ratios are of runs with one seed, so
+seeds may be of different days; a seed's runs are to be of one machine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import warnings
 from pathlib import Path
 
 from tests.benchmarks.time_to_loss.pairs import PAIRS, QUICK, USUAL
-from tests.benchmarks.time_to_loss.records import kept
+from tests.benchmarks.time_to_loss.records import KEPT, kept
 from tests.benchmarks.time_to_loss.systems import BASELINES, PACKAGES, SYSTEMS, run_system
 from tests.benchmarks.time_to_loss.table import Comparison
 from workers.logs import quiet
@@ -47,7 +48,8 @@ def main() -> None:
     pairs = options.pairs or (QUICK if options.quick else USUAL)
     seeds = options.seeds or ([1] if options.quick else [1, 2, 3])
     seconds = options.seconds or (30.0 if options.quick else 120.0)
-    out = options.out or Path("build") / f"time-to-loss-{seconds:g}s"
+    folder = Path("build") if options.quick else KEPT
+    out = options.out or folder / f"time-to-loss-{seconds:g}s"
     file = out / "records.jsonl"
     known = kept(file)
     records = []
