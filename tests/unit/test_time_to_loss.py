@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from sampler_policies.levers import LEVERS
+from storage.store import Store
 from tests.benchmarks.ablation import ALL, NONE, PARTS, SWITCHES, table, variants
 from tests.benchmarks.time_to_loss.pairs import PAIRS
 from tests.benchmarks.time_to_loss.records import Finished, Record, falling, kept
 from tests.benchmarks.time_to_loss.rolling import mean_absolute_error, naive, rolling_error, windows
-from tests.benchmarks.time_to_loss.systems import BASELINES, OURS, SYSTEMS
+from tests.benchmarks.time_to_loss.systems import BASELINES, OURS, SYSTEMS, BestCheck
 from tests.benchmarks.time_to_loss.table import Comparison, loss_ratio, time_ratio, was_reached
 
 
@@ -31,6 +32,14 @@ def test_a_curve_only_falls_and_ends_with_the_budget() -> None:
     ]
     assert falling([*found, Finished(101, 1.0, {"a": 4})], 100) == ([(10, 7.0), (30, 5.0)], {"a": 3})
     assert falling([], 100) == ([], None)
+
+
+def test_checks_count_when_they_were_made_if_the_study_came_to_them(store: Store) -> None:
+    checks = BestCheck(store, "none of that name")
+    checks.seen = [(5.0, 9.0), (7.0, 4.0), (58.0, 3.0), (59.0, 2.0)]
+    # A training that was at 2 was lost; the one at 3 was complete a second after the budget had ended.
+    assert checks.joined([(20.0, 5.0)], 3.0) == [(5.0, 9.0), (7.0, 4.0), (58.0, 3.0)]
+    assert checks.joined([], 9.0) == [(5.0, 9.0)]
 
 
 def test_ratios_of_time_and_loss() -> None:

@@ -85,7 +85,9 @@ def run_system(
                 found = of_study(trials_of(study, store), started, budget, attribute)
             record.curve, config, record.trials, record.steps = found
             if checks is not None:
-                record.curve = checks.joined(record.curve)
+                # Its last trials end with the budget or a step later; what they were worth was seen before.
+                ended, config, *_ = of_study(trials_of(study, store), started, math.inf, attribute)
+                record.curve = checks.joined(record.curve, ended[-1][1] if ended else math.inf)
             record.config = None if config is None else arguments_of(config)
             if tests and record.config is not None:
                 winner = result_of(study, folder) if system in OURS else refitted(pair, frame, record.config)
@@ -145,9 +147,13 @@ class BestCheck:
         if best is not None and (not self.seen or best < self.seen[-1][1]):
             self.seen.append((round(time.monotonic() - self.started, 2), best))
 
-    def joined(self, complete: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        """Return a curve of complete trials with the checks before them; none that the study did not come to."""
-        final = complete[-1][1] if complete else math.inf
+    def joined(self, complete: list[tuple[float, float]], final: float) -> list[tuple[float, float]]:
+        """Return a curve of complete trials with the checks before them; none that the study did not come to.
+
+        Args:
+            complete: the curve of the trials that were complete within the budget.
+            final: the study's loss once the trials that its end cut short were complete too.
+        """
         values = [Finished(*own, {}) for own in [*complete, *self.seen] if own[1] >= final]
         return falling(values, math.inf)[0]
 
