@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GRACE_SECONDS = 1.0
-
 
 @dataclass(frozen=True)
 class DataFacts:
@@ -69,11 +67,6 @@ class BudgetFacts:
     def checks(self) -> int:
         """Validation checks in a trial that nobody stops."""
         return self.max_steps // self.val_check_steps
-
-    @property
-    def grace_seconds(self) -> float:
-        """How long a trial trains before anybody may stop it: where time counts, about as long as a start takes."""
-        return GRACE_SECONDS if self.limited_by == "time" else 0.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts, DataFacts, SpaceFacts
 from sampler_policies.lint import lint
 from sampler_policies.overrides import override
-from sampler_policies.pruners import choose_pruner
+from sampler_policies.pruners import choose_pruner, grace_seconds
 from sampler_policies.ray_search import choose_scheduler, choose_searcher
 from sampler_policies.resources import choose_max_steps, choose_patience, choose_val_check_steps
 from sampler_policies.samplers import SamplerFacts, choose_sampler, not_exhaustive
@@ -43,7 +43,7 @@ class Plan:
     """The decisions of a study. ``default`` are the stored parameters of the model's own defaults.
 
     ``patience`` is after how many checks without a better one a trial ends; 0 is never. Nobody stops a trial in its
-    first ``grace_seconds`` of training, nor, where the plan ``spares_default``, that of the model's own defaults.
+    first ``grace_seconds`` of training.
     ``space`` is None where the user's space is a Python function of the trial. ``warnings`` say what looks wrong with
     a space that works (`sampler_policies.lint`).
     """
@@ -56,11 +56,15 @@ class Plan:
     warnings: tuple[str, ...] = ()
     patience: int = 0
     grace_seconds: float = 0.0
-    spares_default: bool = True
 
     def decision(self, subject: str) -> Decision:
         """Return the decision on that subject."""
         return next(own for own in self.decisions if own.subject == subject)
+
+    @property
+    def spares_default(self) -> bool:
+        """Whether nobody stops the trial of the model's own defaults, the yardstick of the study."""
+        return self.decision("pruner").choice != "StandingHalving"
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values, for keeping with the study."""
@@ -73,7 +77,6 @@ class Plan:
             "warnings": list(self.warnings),
             "patience": self.patience,
             "grace_seconds": self.grace_seconds,
-            "spares_default": self.spares_default,
         }
 
     @classmethod
@@ -83,8 +86,8 @@ class Plan:
         decisions = tuple(Decision.from_json(own) for own in stored["decisions"])
         warnings = tuple(stored.get("warnings", ()))
         steps = stored["max_steps"], stored["val_check_steps"]
-        mercy = stored.get("grace_seconds", 0.0), stored.get("spares_default", True)
-        return cls(space, stored["default"], *steps, decisions, warnings, stored.get("patience", 0), *mercy)
+        mercy = stored.get("patience", 0), stored.get("grace_seconds", 0.0)
+        return cls(space, stored["default"], *steps, decisions, warnings, *mercy)
 
 
 def smallest_input(model: ModelEntry, horizon: int, n_series: int, wishes: Wishes) -> int:
@@ -138,8 +141,7 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
         decisions,
         () if space_is_function else tuple(lint(space, wishes.asked, wishes.trials)),
         int(patience.choice),
-        budget.grace_seconds,
-        spares_default=wishes.limited_by == "trials",
+        grace_seconds(next(own for own in decisions if own.subject == "pruner"), budget),
     )
 
 

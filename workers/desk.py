@@ -209,7 +209,6 @@ class Desk:
             return train(
                 self.job,
                 trial,
-                # The defaults are the yardstick of the study: where trials are counted, nobody stops them early.
                 is_prunable=claim.slot != 0 or not self.job.plan.spares_default,
                 interruption=interruption,
                 checkpoints=checkpoints,

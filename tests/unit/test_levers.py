@@ -126,6 +126,12 @@ def test_where_trials_are_not_counted_the_default_competes_too(limited_by: str, 
 
 
 def test_a_plan_of_before_the_default_competed_spares_it() -> None:
-    stored = {key: own for key, own in plan().to_json().items() if key not in ("grace_seconds", "spares_default")}
+    stored = {key: own for key, own in plan().to_json().items() if key != "grace_seconds"}
     assert Plan.from_json(stored).spares_default
     assert Plan.from_json(stored).grace_seconds == 0.0
+
+
+@pytest.mark.parametrize("pruner", ["Median", "SuccessiveHalving", "Nop"])
+def test_a_pruner_that_was_asked_for_is_heard_at_once_and_spares_the_default(pruner: str) -> None:
+    made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, limited_by="time", pruner=pruner))
+    assert (made.grace_seconds, made.spares_default) == (0.0, True)
