@@ -12,6 +12,7 @@ kept, and what is there is not run again.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def table(records: dict[tuple[str, int, str], Record]) -> str:
                 reached.append(was_reached(one, none))
         if not times:
             return "- | - | - | -"
-        return f"{mean(times):.2f} | {sum(reached)} of {len(reached)} | {mean(losses):.3f} | {mean(steps):.2f}"
+        # A variant that finished nothing has a time, which is the whole budget, and neither loss nor steps.
+        loss, ratio = ("-" if math.isnan(own) else f"{own:.3g}" for own in (mean(losses), mean(steps)))
+        return f"{mean(times):.2f} | {sum(reached)} of {len(reached)} | {loss} | {ratio}"
 
     lines.append(f"| ({ALL}; {NONE}) | {cells(ALL)} | {cells(NONE)} |")
     for lever in (*SWITCHES, *PARTS):
