@@ -67,7 +67,7 @@ def table(records: dict[tuple[str, int, str], Record]) -> str:
         if not times:
             return "- | - | - | -"
         # A variant that finished nothing has a time, which is the whole budget, and neither loss nor steps.
-        loss, ratio = ("-" if math.isnan(own) else f"{own:.3g}" for own in (mean(losses), mean(steps)))
+        loss, ratio = (f"{mean(losses):.3f}", f"{mean(steps):.2f}") if any(map(math.isfinite, losses)) else ("-", "-")
         return f"{mean(times):.2f} | {sum(reached)} of {len(reached)} | {loss} | {ratio}"
 
     lines.append(f"| ({ALL}; {NONE}) | {cells(ALL)} | {cells(NONE)} |")
