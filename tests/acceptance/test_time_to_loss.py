@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,14 +22,9 @@ SECONDS = 30
 
 def test_the_quick_comparison_runs_every_system_and_prints_whole_tables(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.benchmarks.time_to_loss", "--quick", "--seconds", str(SECONDS)]
-    done = subprocess.run(
-        [*command, "--systems", *SYSTEMS, "naive", "--out", str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    run: dict[str, Any] = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "capture_output": True}
+    run |= {"text": True, "timeout": 900}
+    done = subprocess.run([*command, "--systems", *SYSTEMS, "naive", "--out", str(tmp_path)], **run)
     assert done.returncode == 0, done.stderr[-3000:]
     losses, ratios = done.stdout.split("\n\n")[1:3]
     lines = losses.splitlines()
@@ -43,3 +39,7 @@ def test_the_quick_comparison_runs_every_system_and_prints_whole_tables(tmp_path
         assert all(0 < seconds <= SECONDS for seconds, _ in own.curve)
         assert [loss for _, loss in own.curve] == sorted((loss for _, loss in own.curve), reverse=True)
         assert (own.test is not None) == bool(own.curve)
+    again = subprocess.run([*command, "--kept", "--out", str(tmp_path)], **run)
+    assert again.stdout == done.stdout, "what was measured is printed again, and nothing is run"
+    nothing = subprocess.run([*command, "--kept", "--out", str(tmp_path / "none")], **run)
+    assert nothing.returncode == 2 and "has no such records" in nothing.stderr

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.time_to_loss [--pairs NAME ...] [--seeds 1 2 3] [--seconds 120] [--out FOLDER]
     python -m tests.benchmarks.time_to_loss --quick
+    python -m tests.benchmarks.time_to_loss --kept --seconds 90
 
 Each run's record is kept in the folder's records.jsonl, and what is there is not run again: the whole takes hours and
 may be stopped and gone on with. Systems take turns in another order for each seed. Ratios are of runs with one seed, so
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--seconds", type=float, help="wall time of each system, its imports included")
     parser.add_argument("--quick", action="store_true", help="one small pair and seed, for half a minute each")
+    parser.add_argument("--kept", action="store_true", help="print what was measured so far, and run nothing")
     parser.add_argument("--no-test", action="store_true", help="leave the refits for the test windows out")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -59,6 +61,8 @@ def main() -> None:
                 if system not in options.systems or (system in BASELINES and (seed != seeds[0] or options.no_test)):
                     continue
                 if (record := known.get((name, seed, system, ""))) is None:
+                    if options.kept:
+                        continue
                     started = time.monotonic()
                     record = run_system(system, PAIRS[name], seed, seconds, tests=not options.no_test)
                     record.keep(file)
@@ -66,6 +70,8 @@ def main() -> None:
                     took = time.monotonic() - started
                     print(f"{name}, seed {seed}, {system}: {found} ({took:.0f} s)", file=sys.stderr, flush=True)
                 records.append(record)
+    if not records:
+        parser.error(f"--kept: {file} has no such records; leave it out to measure them.")
     comparison = Comparison(records)
     versions = ", ".join(f"{own} {records[0].versions[own]}" for own in PACKAGES)
     print(f"{seconds:g} s each, two workers, {cores()} cores, {platform.machine()}, Python {platform.python_version()}")
