@@ -32,6 +32,11 @@ class Store:
         """The URL without secrets, for people and for `optuna.load_study`."""
         return redacted(self.url)
 
+    @property
+    def url_for_others(self) -> str | None:
+        """What other processes of this user open it by, secrets included; None is the embedded server."""
+        return None if self.is_embedded else self.url.render_as_string(hide_password=False)
+
 
 @contextmanager
 def open_store(

@@ -57,7 +57,7 @@ def pool(
         from workers.progress import progress_for
         from workers.signals import StopRequest
         from workers.tracking_thread import Tracking
-        from workers.tuning import run_pool
+        from workers.watching import run_pool
 
         n_workers, uri = local_workers(workers, sys.maxsize), tracking_client.tracking_uri(tracking_uri)
         warm_up(threads_each(n_workers))
@@ -102,7 +102,7 @@ def result(
                     if wait:
                         await_end(store, stored, stop, shown)
                     folder = out if out is not None and len(found) == 1 else (out or Path("castpool-out")) / stored.name
-                    made = finish(store, stored, folder, stop, shown)
+                    made = finish(store, stored, folder, stop, shown.say)
                     print_result(made, as_json)
 
 

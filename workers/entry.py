@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -46,15 +47,7 @@ def main(
         with_parent: stop when the process that started this one is gone.
         metrics: where to serve measures for Prometheus; without a port, nowhere.
     """
-    if with_parent:
-        # Beside a live table, or lines of its own, the pool has no use for what all is well with.
-        set_up("text", logging.INFO if log_format("text") == "json" else logging.WARNING)
-    quiet()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with StopRequest(is_ours=not with_parent) as stop:
-        if with_parent:
-            _stop_without_parent(stop)
+    with as_part_of_a_pool(threads) if with_parent else _alone(threads) as stop:
         objects = unpacked(extras) if extras is not None else {}
         patience = PATIENCE_SECONDS if with_parent else 5.0
         with open_store(url, application_name=f"castpool worker {os.getpid()}", patience_seconds=patience) as store:
@@ -66,6 +59,25 @@ def main(
         if stop.is_set:
             return EXIT_STOPPED
         return EXIT_RECYCLED if is_replaced and with_parent else 0
+
+
+@contextmanager
+def as_part_of_a_pool(threads: int | None) -> Iterator[StopRequest]:
+    """Live in a process that another one has started and tells to stop: say little, and end when that one is gone."""
+    # Beside a live table, or lines of its own, the pool has no use for what all is well with.
+    set_up("text", logging.INFO if log_format("text") == "json" else logging.WARNING)
+    with _alone(threads, is_ours=False) as stop:
+        _stop_without_parent(stop)
+        yield stop
+
+
+@contextmanager
+def _alone(threads: int | None, *, is_ours: bool = True) -> Iterator[StopRequest]:
+    quiet()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with StopRequest(is_ours=is_ours) as stop:
+        yield stop
 
 
 def _work(store: Store, studies: Sequence[StoredStudy], stop: StopRequest, extras: Mapping[str, Extras]) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage import reaper, snapshot
-from storage.store import Store
+from storage.store import Store, open_store
 from storage.studies import StoredStudy, only_study, open_study, unfinished_studies
+from workers.extras import Extras, unpacked
 from workers.progress import Progress
 from workers.signals import StoppedError, StopRequest
 
@@ -47,8 +49,25 @@ def studies_to_finish(store: Store, names: Sequence[str]) -> list[StoredStudy]:
     return unfinished_studies(store) or [only_study(store, None)]
 
 
-def finish(store: Store, stored: StoredStudy, out: Path, stop: StopRequest, shown: Progress) -> Result:
+def finish(
+    store: Store,
+    stored: StoredStudy,
+    out: Path,
+    stop: StopRequest,
+    say: Callable[[str], None],
+    extras: Extras | None = None,
+    notes: Sequence[str] = (),
+) -> Result:
     """Fit the best configuration that there is, write its files and keep them with the study.
+
+    Args:
+        store: where the study is.
+        stored: the study.
+        out: the folder to write to.
+        stop: the request to end early.
+        say: told what is being done.
+        extras: the Python objects that the study was made with.
+        notes: what was changed or inferred when the data was read, for the report.
 
     Raises:
         InputError: the study needs Python objects that only the Python that made it has.
@@ -57,7 +76,25 @@ def finish(store: Store, stored: StoredStudy, out: Path, stop: StopRequest, show
     """
     from workers.desk import load_job
     from workers.logs import quiet
-    from workers.result import write_result
+    from workers.winner import write_result
 
     quiet()
-    return write_result(store, stored, load_job(store, stored), out, stop, shown.say)
+    job = load_job(store, stored, extras)
+    job = replace(job, series=replace(job.series, notes=tuple(notes)))
+    return write_result(store, stored, job, out, stop, say)
+
+
+def finish_by_name(
+    url: str | None,
+    name: str,
+    out: Path,
+    extras: bytes | None,
+    notes: Sequence[str],
+    *,
+    stop: StopRequest,
+    say: Callable[[str], None],
+) -> Result:
+    """Do what `finish` does, in a process that has neither the storage nor the study open; raises what that raises."""
+    objects = unpacked(extras) if extras is not None else {}
+    with open_store(url, application_name="castpool tune") as store:
+        return finish(store, open_study(store, name), out, stop, say, objects.get(name), notes)

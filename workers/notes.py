@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import optuna
+from optuna_dashboard import save_note
+from optuna_dashboard._note import get_note_from_system_attrs
 
 from sampler_policies.decision import Decision, in_words
 from storage.store import Store
@@ -31,9 +33,6 @@ def note_on(stored: StoredStudy, outcome: str | None = None) -> str:
 
 def write_note(store: Store, stored: StoredStudy, outcome: str | None = None) -> None:
     """Keep the note with the study, unless somebody has written one of their own."""
-    from optuna_dashboard import save_note
-    from optuna_dashboard._note import get_note_from_system_attrs
-
     attributes = store.trials.get_study_system_attrs(stored.study_id)
     present, wanted = get_note_from_system_attrs(attributes, None)["body"], note_on(stored, outcome)
     if present == wanted or (present and not present.startswith(OURS)):

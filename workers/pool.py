@@ -68,8 +68,15 @@ def warm_up(threads: int) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["workers.preload"])
     resource_tracker.ensure_running()  # the fork server would start it, and with it unblock the signal again
-    with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))), _no_main_module(), _without_ctrl_c():
+    with forking(threads), _without_ctrl_c():
         forkserver.ensure_running()
+
+
+@contextmanager
+def forking(threads: int) -> Iterator[None]:
+    """Start processes in the block that compute with so many threads, and import nothing of the main module."""
+    with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))), _no_main_module():
+        yield
 
 
 @dataclass
@@ -182,8 +189,7 @@ class Pool:
     def _spawn(self, place: _Place) -> None:
         arguments = (self.url, self.studies, self.threads, self.gpu_of(place.index), self.extras)
         process = self._context.Process(target=_work, args=arguments, name=f"castpool-{place.index}")
-        threads = dict.fromkeys(THREAD_VARIABLES, str(self.threads))  # the fork server was started under them
-        with _no_main_module(), _environment(threads):
+        with forking(self.threads):
             process.start()
         place.process = process
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -55,6 +55,11 @@ class Series:
     def n_series(self) -> int:
         """The number of series."""
         return len(self.lengths)
+
+    @property
+    def outline(self) -> Series:
+        """The last row of each series alone: what building a model needs to know, and little to send elsewhere."""
+        return replace(self, frame=self.frame.groupby("unique_id", sort=False).tail(1))
 
     def to_parquet(self) -> bytes:
         """Return one Parquet file (zstd): ``frame``, with the rest but the notes in its metadata.

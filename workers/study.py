@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from storage import datasets
 from storage.artifacts import open_artifacts
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume, refuse_conflict
-from workers.checks import check_job
 from workers.extras import Extras
 from workers.job import Job
 from workers.known_models import known_model
@@ -37,12 +36,24 @@ class Draft:
         return datasets.sha256_of(self.payload)
 
 
+def check(job: Job) -> list[str]:
+    """Return warnings of what neuralforecast, which this imports, refuses of a job; see `workers.checks`.
+
+    Raises:
+        InputError: it refuses all.
+    """
+    from workers.checks import check_job
+
+    return check_job(job)
+
+
 def draft_study(
     spec: StudySpec,
     table: pd.DataFrame | None = None,
     *,
     extras: Extras | None = None,
     base_space: Mapping[str, Any] | None = None,
+    checked: Callable[[Job], list[str]] = check,
 ) -> Draft:
     """Check everything that can be checked before anything is written, and decide.
 
@@ -51,6 +62,7 @@ def draft_study(
         table: the data, where it is not the file that the spec names.
         extras: Python objects in place of what the spec would name.
         base_space: a configuration of Ray domains in place of the Auto class's own.
+        checked: `check`, here or elsewhere.
 
     Raises:
         InputError: the first thing that cannot work, in one sentence.
@@ -65,7 +77,8 @@ def draft_study(
     if spec.backend == "ray" and job.plan.space is None:
         remedy = "a configuration function needs Optuna's trials: write optuna, or the configuration as a dictionary."
         raise InputError("backend", "ray", remedy)
-    job = replace(job, plan=replace(job.plan, warnings=(*job.plan.warnings, *check_job(job))))
+    warnings = checked(replace(job, series=job.series.outline))
+    job = replace(job, plan=replace(job.plan, warnings=(*job.plan.warnings, *warnings)))
     payload = planned.series.to_parquet()
     return Draft(job, payload, spec.name or _name(planned.spec, payload))
 

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-import socket
-import time
+import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampler_policies.decision import in_words
-from storage import reaper, snapshot
-from storage.snapshot import Snapshot
-from storage.store import Store, open_store
-from storage.studies import StoredStudy
-from workers.exporter import exporting
-from workers.gpus import read_gpus
-from workers.lineup import line_up
-from workers.pool import Pool, pool_size, threads_each, warm_up
-from workers.progress import Progress, progress_for
-from workers.signals import StoppedError, StopRequest
-from workers.tracking_client import tracking_uri
-from workers.tracking_thread import Tracking
+from workers.errand import in_this_process, run_errand
+from workers.pool import pool_size, threads_each, warm_up
+from workers.signals import StopRequest
+from workers.spec import make_spec
 
 if TYPE_CHECKING:
     import pandas as pd
     from neuralforecast.common._base_auto import BaseAuto
 
+    from storage.snapshot import Snapshot
     from workers.result import Result
-
-WATCH_SECONDS = 0.5
 
 
 def tune(
@@ -71,27 +62,42 @@ def tune(
 
 def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progress: str = "auto") -> Result:
     """Do what `tune` promises, for the values of a spec."""
-    shown = progress_for(progress)
-    lineup = line_up(values, table)
-    uri = tracking_uri(lineup.entrants[0].spec.tracking_uri)
-    shown.say("reading the data and loading neuralforecast")
-    first = lineup.entrants[0].spec
-    size = pool_size(first.workers, sum(own.spec.trials for own in lineup.entrants))
-    n_workers = int(size.choice)
     # Threads that wait by spinning take the cores from each other wherever something else runs beside: the last fit of
     # the demo, for one, takes four times as long. Whoever knows better sets the variable.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "fork-server" not in first.without:
-        # Loads neuralforecast on another core while this process does the same.
-        warm_up(threads_each(n_workers, first.without))
+    _load_early(values)
+    # What follows takes a second to import, while the fork server loads neuralforecast, which takes several.
+    from storage import snapshot
+    from storage.store import open_store
+    from workers.exporter import exporting
     from workers.extras import packed
+    from workers.finishing import finish_by_name
+    from workers.lineup import line_up
     from workers.logs import quiet
-    from workers.result import write_result
-    from workers.study import draft_study, save_study
+    from workers.progress import progress_for
+    from workers.study import check, draft_study, save_study
+    from workers.tracking_client import tracking_uri
+    from workers.tracking_thread import Tracking
+    from workers.watching import run_pool
 
+    shown = progress_for(progress)
+    lineup = line_up(values, table)
+    first = lineup.entrants[0].spec
+    uri = tracking_uri(first.tracking_uri)
+    shown.say("reading the data and loading neuralforecast")
+    size = pool_size(first.workers, sum(own.spec.trials for own in lineup.entrants))
+    n_workers = int(size.choice)
+    # A process that has neuralforecast, as a notebook may, knows what a user has registered with it.
+    is_loaded = "neuralforecast" in sys.modules
+    if "fork-server" not in first.without:
+        warm_up(threads_each(n_workers, first.without))
+    call = in_this_process if is_loaded or "fork-server" in first.without else run_errand
     quiet()
     shown.say(in_words([*lineup.decisions, size]))
-    drafts = [draft_study(own.spec, table, extras=own.extras, base_space=own.base_space) for own in lineup.entrants]
+    drafts = [
+        draft_study(own.spec, table, extras=own.extras, base_space=own.base_space, checked=partial(call, check))
+        for own in lineup.entrants
+    ]
     with open_store(first.storage, application_name="castpool tune") as store, StopRequest() as stop:
         studies = [save_study(store, draft) for draft in drafts]
         for note in store.notes:
@@ -104,85 +110,37 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
             shown.say(in_words(plan.decisions))
             for warning in plan.warnings:
                 shown.say(f"warning: {warning}")
-        extras = {own.name: draft.job.extras for own, draft in zip(studies, drafts, strict=True)}
-        has_extras = any(own.names for own in extras.values())
+        given = {own.name: draft.job.extras for own, draft in zip(studies, drafts, strict=True)}
+        extras = packed(given) if any(own.names for own in given.values()) else None
         with (
             exporting(store, studies, first.metrics_host, first.metrics_port, shown.say),
             Tracking(store, studies, uri, shown.say),
         ):
-            run_pool(store, studies, n_workers, stop, shown, extras=packed(extras) if has_extras else None)
+            run_pool(store, studies, n_workers, stop, shown, extras=extras)
             views = [snapshot.take(store.engine, own.study_id) for own in studies]
             winner = min(range(len(studies)), key=lambda index: _best_value(views[index]))
-            stored, job = studies[winner], drafts[winner].job
+            name, notes = studies[winner].name, drafts[winner].job.series.notes
             out = Path(first.out or "castpool-out")
             if len(studies) > 1 or not first.out:
-                out /= stored.name
-            return write_result(store, stored, job, out, stop, shown.say)
+                out /= name
+            asked = store.url_for_others, name, out, extras, notes
+            made: Result = call(finish_by_name, *asked, stop=stop, say=shown.say)
+            return made
+
+
+def _load_early(values: Mapping[str, Any]) -> None:
+    """Let the fork server load neuralforecast before anything else is done, where the spec can be read so early.
+
+    Raises:
+        InputError: a value of the spec cannot work.
+    """
+    models = values.get("model")
+    if not all(isinstance(own, str) for own in (models if isinstance(models, list | tuple) else [models])):
+        return  # whoever configured an Auto model has loaded it, and the model's own values belong to the spec
+    spec = make_spec({key: value for key, value in values.items() if key != "model"})
+    if "fork-server" not in spec.without:
+        warm_up(threads_each(int(pool_size(spec.workers, spec.trials).choice), spec.without))
 
 
 def _best_value(view: Snapshot) -> float:
     return math.inf if view.best is None or view.best.value is None else view.best.value
-
-
-def run_pool(
-    store: Store,
-    studies: Sequence[StoredStudy],
-    n_workers: int,
-    stop: StopRequest,
-    shown: Progress,
-    *,
-    extras: bytes | None = None,
-) -> None:
-    """Run local workers until every slot of the studies has ended, and show what they do.
-
-    Raises:
-        StoppedError: a stop was asked for before the end.
-        PoolError: the workers die again and again.
-    """
-    names = [own.name for own in studies]
-
-    def look() -> dict[str, Snapshot]:
-        return {own.name: snapshot.take(store.engine, own.study_id) for own in studies}
-
-    views = look()
-    if all(view.counts.is_done for view in views.values()):
-        return
-    url = None if store.is_embedded else store.url.render_as_string(hide_password=False)
-    ended = _ended(views)
-    gpus = tuple(own.index for own in read_gpus())
-    if all(own.spec.get("backend") == "ray" for own in studies):
-        n_workers, gpus = 1, ()  # Ray starts processes of its own, and gives each a GPU
-    without = {lever for own in studies for lever in own.spec.get("without", ())}
-    with shown, Pool(url, names, n_workers, extras, gpus, without) as pool:
-        while not pool.is_finished and not stop.is_set:
-            for pid in pool.tend():
-                for own in studies:
-                    reaper.reap_worker(store.engine, own.study_id, socket.gethostname(), pid)
-            views = look()
-            if _ended(views) > ended:
-                ended = _ended(views)
-                pool.settle()
-            shown.show(views)
-            stop.wait(WATCH_SECONDS)
-        if stop.is_set:
-            shown.say("stopping: each worker ends at its next validation check (again to stop at once)")
-            pool.stop()
-            _wait(pool)
-    views = look()
-    shown.show(views)
-    for name, view in views.items():
-        if view.counts.over:
-            shown.say(f"study {name}: {view.counts.over}")
-    unfinished = [view for view in views.values() if not view.counts.is_done]
-    slots = sum(view.counts.slots for view in views.values())
-    if (left := sum(view.counts.slots - view.counts.ended for view in unfinished)) > 0:
-        raise StoppedError(f"stopped with {left} of {slots} trials to go; the same command goes on.")
-
-
-def _ended(views: Mapping[str, Snapshot]) -> int:
-    return sum(view.counts.ended for view in views.values())
-
-
-def _wait(pool: Pool) -> None:
-    while pool.processes:
-        time.sleep(0.1)

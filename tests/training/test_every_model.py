@@ -21,9 +21,9 @@ from workers.desk import Desk
 from workers.job import Job
 from workers.ray_driver import TEMPORARY, RayDriver, RayOptions, build_tuner, start_ray
 from workers.ray_search import StudySearch
-from workers.result import fit_best
 from workers.signals import StopRequest
 from workers.study import Draft, save_study
+from workers.winner import fit_best
 from workers.worker import Worker
 
 Make = Callable[..., Draft]

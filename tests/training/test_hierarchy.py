@@ -15,9 +15,9 @@ from storage.store import Store
 from workers.forecast import forecast_again
 from workers.hierarchy import read_hierarchy
 from workers.lineup import line_up
-from workers.result import write_result
 from workers.signals import StopRequest
 from workers.study import Draft, draft_study, save_study
+from workers.winner import write_result
 from workers.worker import Worker
 
 IDS = ["a-north", "a-south", "z-total"]

@@ -21,9 +21,9 @@ from storage.store import Store
 from storage.studies import StoredStudy
 from workers.extras import Extras
 from workers.ray_driver import EXIT_HUNG, TEMPORARY, RayDriver, start_ray
-from workers.result import fit_best
 from workers.signals import StopRequest
 from workers.study import Draft, save_study
+from workers.winner import fit_best
 
 Make = Callable[..., Draft]
 
