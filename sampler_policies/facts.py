@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class SpaceFacts:
     """The shape of a search space after encoding. ``n_points`` is None where a parameter is continuous.
 
     A space that ``branches`` has parameters which only some trials have. A function of the trial may, and nothing
-    else is known of it.
+    else is known of it. ``usual_sizes`` are the model's own defaults of what makes a training step dear, by the
+    names and in the numbers that Optuna holds.
     """
 
     n_parameters: int
@@ -40,6 +42,7 @@ class SpaceFacts:
     n_points: int | None = None
     branches: bool = False
     is_function: bool = False
+    usual_sizes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def all_ordered(self) -> bool:

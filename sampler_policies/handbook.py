@@ -6,6 +6,7 @@ python -m sampler_policies.handbook > docs/policies.md
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sampler_policies.candidates import Candidate
@@ -32,7 +33,7 @@ EXAMPLES: tuple[tuple[str, SpaceFacts, BudgetFacts], ...] = (
     ("space that branches, 60 trials", SpaceFacts(8, 2, branches=True), BudgetFacts(60, 2, 1000, 50)),
     (
         "NHITS, an hour, 2 workers",
-        NHITS,
+        replace(NHITS, usual_sizes={"input_size": 24, "log2(batch_size)": 5}),
         BudgetFacts(1000, 2, 1000, 25, limited_by="time", weighs_time=True),
     ),
     ("2 objectives, 100 trials", NHITS, BudgetFacts(100, 4, 1500, 100, n_objectives=2)),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -19,17 +20,47 @@ class NumberedQMCSampler(QMCSampler):
 
     Optuna keeps a counter in the storage, which two workers may read at the same moment; a trial's number is its own.
     All workers must have the same seed.
+
+    Args:
+        seed: of the sequence.
+        independent_sampler: for parameters outside the known search space.
+        warn_independent_sampling: whether to say so.
+        highest: the largest number that a parameter gets, for those that are not to be drawn from all of their range.
     """
+
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        independent_sampler: BaseSampler | None = None,
+        warn_independent_sampling: bool = True,
+        highest: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(
+            seed=seed,
+            independent_sampler=independent_sampler,
+            warn_independent_sampling=warn_independent_sampling,
+        )
+        self._highest = dict(highest or {})
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the point of the sequence at the trial's number."""
         self._number = trial.number
-        return super().sample_relative(study, trial, search_space)
+        space = {name: _up_to(self._highest.get(name), own) for name, own in search_space.items()}
+        return super().sample_relative(study, trial, space)
 
     def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
         return self._number
+
+
+def _up_to(highest: float | None, distribution: BaseDistribution) -> BaseDistribution:
+    if highest is None or not isinstance(distribution, FloatDistribution | IntDistribution):
+        return distribution
+    lowered = copy.copy(distribution)
+    lowered.high = type(distribution.high)(min(max(highest, distribution.low), distribution.high))
+    return lowered
 
 
 @dataclass(frozen=True)

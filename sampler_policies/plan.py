@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sampler_policies.bounds import bounded, input_sizes, numbers_of
 from sampler_policies.catalogue import ModelEntry
 from sampler_policies.compatibility import foreign_argument, refuse_what_cannot_work
 from sampler_policies.decision import Decision
+from sampler_policies.defaults import default_parameters, usual_sizes
 from sampler_policies.domains import from_ray
 from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts, DataFacts, SpaceFacts
@@ -125,7 +126,10 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
         wishes.limited_by,
         weighs_time=wishes.limited_by == "time" and "weighed-time" not in wishes.without,
     )
-    facts = SpaceFacts(0, 0, branches=True, is_function=True) if space_is_function else space.facts
+    default = {} if space_is_function else default_parameters(space, model, data)
+    facts = SpaceFacts(0, 0, branches=True, is_function=True)
+    if not space_is_function:
+        facts = replace(space.facts, usual_sizes=usual_sizes(space, default))
     decisions = (
         _space_decision(model, None if space_is_function else space, wishes),
         max_steps,
@@ -135,7 +139,7 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
     )
     return Plan(
         None if space_is_function else space,
-        {} if space_is_function else default_parameters(space, model, data),
+        default,
         budget.max_steps,
         budget.val_check_steps,
         decisions,
@@ -170,26 +174,6 @@ def _search_decisions(space: SpaceFacts, budget: BudgetFacts, wishes: Wishes) ->
         Decision("pruner", "Nop", "Ray's scheduler stops trials"),
         choose_scheduler(budget, wishes.scheduler, dict(wishes.scheduler_arguments or {})),
     ]
-
-
-def default_parameters(space: Space, model: ModelEntry, data: DataFacts) -> dict[str, Any]:
-    """Return the stored parameters nearest to the model's own defaults.
-
-    Most models have no default input size, and neuralforecast's documentation uses twice the horizon; recurrent
-    ones default to a negative size, which means three horizons.
-    """
-    usual = {"input_size": 2 * data.horizon, **model.defaults}
-    if usual["input_size"] < 1:
-        usual["input_size"] = 3 * data.horizon
-    stored: dict[str, Any] = {}
-    for parameter in space.parameters:
-        if (value := usual.get(parameter.name)) is None or parameter.repeat is not None:
-            continue
-        try:
-            stored[parameter.label] = parameter.encode(value)
-        except ValueError:
-            continue  # the user's own choices leave the default out: this one is sampled
-    return stored
 
 
 def _base(model: ModelEntry, data: DataFacts, wishes: Wishes) -> Space:

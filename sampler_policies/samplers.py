@@ -138,8 +138,21 @@ def _gp_to_the_end(facts: SamplerFacts) -> str | None:
 
 
 def _gp(facts: SamplerFacts) -> Decision:
-    phases = [{"sampler": "NumberedQMC", "until": facts.startup}, _curve_gp(facts)]
+    phases = [_start(facts), _curve_gp(facts)]
     return Decision("sampler", "Phased", _gp_reason(facts), {"phases": phases})
+
+
+def _start(facts: SamplerFacts) -> dict[str, Any]:
+    """Return the phase that fills the space; where time counts, the part that is no dearer to train than the defaults.
+
+    A search that begins where training is cheap and grows from there is FLAML's (Wu et al., arXiv:2005.01571).
+    """
+    sizes = facts.space.usual_sizes if facts.budget.weighs_time else {}
+    return {
+        "sampler": "NumberedQMC",
+        **({"arguments": {"highest": dict(sizes)}} if sizes else {}),
+        "until": facts.startup,
+    }
 
 
 def _curve_gp(facts: SamplerFacts) -> dict[str, Any]:
@@ -155,12 +168,14 @@ def _gp_reason(facts: SamplerFacts) -> str:
     )
     if facts.budget.weighs_time:
         reason += "; time is what ends the study, so it weighs what a point promises by the seconds of a training step"
+        if facts.space.usual_sizes:
+            reason += ", and the start lies where sizes are at most the model's defaults"
     return reason + _workers(facts, "trials that still run are part of its model, which keeps")
 
 
 def _gp_then_cmaes(facts: SamplerFacts) -> Decision:
     phases = [
-        {"sampler": "NumberedQMC", "until": facts.startup},
+        _start(facts),
         {**_curve_gp(facts), "until": MOST_GP_TRIALS},
         {"sampler": "CmaEs", "arguments": {"consider_pruned_trials": True, "with_margin": True}},
     ]
@@ -179,7 +194,7 @@ def _not_for_cmaes(facts: SamplerFacts) -> str | None:
 
 def _gp_then_tpe(facts: SamplerFacts) -> Decision:
     phases = [
-        {"sampler": "NumberedQMC", "until": facts.startup},
+        _start(facts),
         {**_curve_gp(facts), "until": MOST_GP_TRIALS},
         {"sampler": "TPE", "arguments": {"multivariate": True, "constant_liar": True, "n_startup_trials": 1}},
     ]

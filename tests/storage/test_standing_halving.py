@@ -41,6 +41,25 @@ def test_who_went_on_alone_stops_where_others_did_better_with_less(store: Store,
     assert checked(first, 7.0, sign=sign) == [True]
 
 
+def test_one_other_is_enough_where_it_was_better_at_two_rungs(store: Store) -> None:
+    study = study_of(store)
+    first, other = study.ask(), study.ask()
+    assert checked(first, 9.0, 8.0, 7.9) == [False, False, False]
+    assert checked(other, 5.0, 6.0) == [False, False]
+    assert checked(first, 7.8) == [False], "the other may have been lucky once"
+    assert checked(other, 6.5) == [False]
+    assert checked(first, 7.7) == [True], "and it was at two rungs"
+    assert checked(other, 9.0) == [False], "who is behind is the first"
+
+
+def test_who_has_come_further_than_the_one_other_goes_on(store: Store) -> None:
+    study = study_of(store)
+    first, other = study.ask(), study.ask()
+    assert checked(first, 9.0, 8.0, 6.0) == [False, False, False]
+    assert checked(other, 5.0, 6.0, 5.5) == [False, False, False]
+    assert checked(first, 5.2) == [False], "5.0 was one lucky check"
+
+
 def test_who_needs_more_steps_but_gets_further_goes_on(store: Store) -> None:
     study = study_of(store)
     first = study.ask()

@@ -334,3 +334,18 @@ def test_data_that_just_holds_the_smallest_input_is_enough(name: str, horizon: i
     assert make_plan(model, data, WISHES).max_steps > 0
     with pytest.raises(InputError):
         make_plan(model, replace(data, shortest=length - 1), WISHES)
+
+
+def test_where_time_counts_the_start_is_no_dearer_than_the_defaults() -> None:
+    made = make_plan(GRU, DATA, replace(WISHES, limited_by="time", trials=1000))
+    start = made.decision("sampler").arguments["phases"][0]
+    sizes = start["arguments"]["highest"]
+    assert {"input_size", "encoder_hidden_size"} <= {own.removeprefix("log2(").rstrip(")") for own in sizes} | {
+        own.removeprefix("rank(").rstrip(")") for own in sizes
+    }
+    assert sizes == {label: made.default[label] for label in sizes}
+    assert "learning_rate" not in sizes
+    assert "at most the model's defaults" in made.decision("sampler").reason
+    for other in ({"limited_by": "trials"}, {"limited_by": "time", "without": frozenset({"weighed-time"})}):
+        wishes = replace(WISHES, trials=1000, **other)
+        assert "arguments" not in make_plan(GRU, DATA, wishes).decision("sampler").arguments["phases"][0]

@@ -7,6 +7,9 @@ from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
@@ -49,6 +52,12 @@ class TestNumberedQMC(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObject
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
         return lambda: NumberedQMCSampler(seed=0, warn_independent_sampling=False)
+
+
+class TestNumberedQMCBelowACeiling(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return lambda: NumberedQMCSampler(seed=0, warn_independent_sampling=False, highest={"x": 0.1, "x0": -3})
 
 
 class TestPhased(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
@@ -202,3 +211,15 @@ def test_after_the_start_every_trial_is_the_processs_own() -> None:
         assert relative == {"a", "b"}, f"trial {number} was drawn at random"
         study.tell(trial, trial.suggest_float("a", 0, 1) + trial.suggest_float("b", 0, 1))
     assert made == ["NumberedQMC"] * 4 + ["CurveGP"] * 4
+
+
+@given(low=st.integers(-4, 4), width=st.integers(0, 6), highest=st.integers(-12, 12), number=st.integers(0, 40))
+def test_a_start_stays_below_its_ceiling_and_within_the_space(low: int, width: int, highest: int, number: int) -> None:
+    space = {"size": IntDistribution(low, low + width), "rate": FloatDistribution(1e-4, 1e-1, log=True)}
+    study = optuna.create_study(sampler=NumberedQMCSampler(seed=1, highest={"size": highest, "another": 1}))
+    trial = optuna.trial.create_trial(state=TrialState.RUNNING)
+    trial.number = number
+    sampled = study.sampler.sample_relative(study, trial, dict(space))
+    assert low <= sampled["size"] <= max(low, min(highest, low + width))
+    assert 1e-4 <= sampled["rate"] <= 1e-1
+    assert space["size"] == IntDistribution(low, low + width)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.benchmarks.time_to_loss.pairs import PAIRS, QUICK, USUAL
 from tests.benchmarks.time_to_loss.records import KEPT, kept
-from tests.benchmarks.time_to_loss.systems import BASELINES, PACKAGES, SYSTEMS, run_system
+from tests.benchmarks.time_to_loss.systems import BASELINES, PACKAGES, SYSTEMS, judge, run_system
 from tests.benchmarks.time_to_loss.table import Comparison
 from workers.logs import quiet
 from workers.pool import cores
@@ -69,6 +69,9 @@ def main() -> None:
                     found = f"loss {record.final:.5g}, test {record.test or float('nan'):.5g}, {record.trials} trials"
                     took = time.monotonic() - started
                     print(f"{name}, seed {seed}, {system}: {found} ({took:.0f} s)", file=sys.stderr, flush=True)
+                elif not (options.kept or options.no_test) and judge(record):
+                    record.keep(file)  # the later line counts
+                    print(f"{name}, seed {seed}, {system}: test {record.test:.5g}", file=sys.stderr, flush=True)
                 records.append(record)
     if not records:
         parser.error(f"--kept: {file} has no such records; leave it out to measure them.")

@@ -24,7 +24,7 @@ import psutil
 from sqlalchemy import text
 
 from storage.store import Store, open_store
-from tests.benchmarks.time_to_loss.pairs import Pair
+from tests.benchmarks.time_to_loss.pairs import PAIRS, Pair
 from tests.benchmarks.time_to_loss.records import Finished, Record, falling, of_ray, of_study
 from tests.benchmarks.time_to_loss.rolling import naive, rolling_error
 
@@ -97,6 +97,19 @@ def run_system(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return record
+
+
+def judge(record: Record) -> bool:
+    """Judge the kept winner of a peer on the test windows, where that was left out; return whether it was.
+
+    castpool's own is fitted from its study, which is gone.
+    """
+    if record.test is not None or record.config is None or record.system in OURS:
+        return False
+    pair = PAIRS[record.pair]
+    frame, test = pair.read()
+    record.test = rolling_error(pair, frame, test, refitted(pair, frame, record.config).predict)
+    return True
 
 
 def commands_of(
