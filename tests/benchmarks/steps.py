@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.steps [--models NHITS MLP ...] [--data demo] [--steps 200] [--repeats 3]
 
-Both train in this process with one thread, in turns; each model's fastest run of each kind counts. ``equal`` says how
-far apart the validation losses are at the last check, relative: the fused optimiser rounds otherwise, and small
-differences grow with the steps; without it every bit is the same. Then where the time of castpool's own training goes,
+Both train in this process with one thread, in turns, and castpool's also without each lever of a step; each model's
+fastest run of each kind counts. ``equal`` says how far apart the validation losses are at the last check, relative: the
+fused optimiser rounds otherwise, and small differences grow with the steps; without it (the last column) every bit is
+the same. Then where the time of castpool's own training goes,
 from a profile, which slows small calls more than large ones.
 """
 
@@ -26,7 +27,7 @@ from sampler_policies.catalogue import entry
 from tests.benchmarks.time_to_loss.pairs import PAIRS
 from workers.logs import quiet
 from workers.objective import TRAINER
-from workers.quick_steps import QuickSteps
+from workers.quick_steps import STEP_LEVERS, QuickSteps
 
 MODELS = ("NHITS", "NBEATS", "MLP", "DLinear", "TFT", "PatchTST", "GRU", "TCN", "iTransformer", "TSMixer")
 # Where a step goes: the functions that a profile finds, by what they are for.
@@ -76,6 +77,10 @@ def places(profile: cProfile.Profile) -> dict[str, float]:
     return {**shares, "Lightning and the rest": max(0.0, 1 - sum(shares.values()))}
 
 
+def _mean(ratios: list[float]) -> float:
+    return math.exp(fmean(map(math.log, ratios)))
+
+
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,13 +94,16 @@ def main() -> None:
     pair = next(own for own in PAIRS.values() if own.data == options.data)
     dataset, *_ = TimeSeriesDataset.from_df(pair.read()[0])
     print(f"{options.data}, horizon {pair.horizon}, {options.steps} steps, one thread\n")
-    print(
-        "| model | NeuralForecast, steps/s | castpool, steps/s | ratio | equal | without the fused optimiser | equal |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    ratios, profiles = [], {}
+    head = ["model", "NeuralForecast, steps/s", "castpool, steps/s", "ratio", "equal"]
+    head += [*(f"without {own}" for own in STEP_LEVERS), "equal"]
+    print("|", " | ".join(head), "|")
+    print("| --- " * len(head) + "|", flush=True)
+    ratios: list[float] = []
+    left_out: dict[str, list[float]] = {own: [] for own in STEP_LEVERS}
+    profiles = {}
     for name in options.models:
-        ways: dict[str, list[Any]] = {"own": [], "quick": [QuickSteps()], "exact": [QuickSteps(["fused-optimizer"])]}
+        ways: dict[str, list[Any]] = {"own": [], "quick": [QuickSteps()]}
+        ways |= {lever: [QuickSteps([lever])] for lever in STEP_LEVERS}
         fit(name, dataset, pair.horizon, 8, [])  # what a first call loads
         seconds = dict.fromkeys(ways, math.inf)
         losses = {}
@@ -107,16 +115,16 @@ def main() -> None:
         profile = cProfile.Profile()
         profile.runcall(fit, name, dataset, pair.horizon, options.steps, [QuickSteps()])
         profiles[name] = places(profile)
-        quick, exact = (seconds["own"] / seconds[way] for way in ("quick", "exact"))
-        apart = {way: abs(losses[way] / losses["own"] - 1) for way in ("quick", "exact")}
-        rates = [f"{options.steps / seconds[way]:.0f}" for way in ("own", "quick")]
-        print(
-            f"| {name} | {rates[0]} | {rates[1]} | {quick:.2f} | {apart['quick']:.1e} | {exact:.2f} "
-            f"| {apart['exact']:.1e} |",
-            flush=True,
-        )
-        ratios.append(quick)
-    print(f"\ngeometric mean {math.exp(fmean(map(math.log, ratios))):.2f}, smallest {min(ratios):.2f}\n")
+        ratio = {way: seconds["own"] / seconds[way] for way in ways}
+        apart = {way: abs(losses[way] / losses["own"] - 1) for way in ways}
+        cells = [name, *(f"{options.steps / seconds[way]:.0f}" for way in ("own", "quick"))]
+        cells += [f"{ratio['quick']:.2f}", f"{apart['quick']:.1e}", *(f"{ratio[own]:.2f}" for own in STEP_LEVERS)]
+        print("|", " | ".join([*cells, f"{apart['fused-optimizer']:.1e}"]), "|", flush=True)
+        ratios.append(ratio["quick"])
+        for own in STEP_LEVERS:
+            left_out[own].append(ratio[own])
+    without = ", ".join(f"{_mean(own):.2f} without {lever}" for lever, own in left_out.items())
+    print(f"\ngeometric mean {_mean(ratios):.2f}, smallest {min(ratios):.2f}; {without}\n")
     print("| model |", " | ".join(next(iter(profiles.values()))), "|")
     print("| --- " * (1 + len(next(iter(profiles.values())))) + "|")
     for name, shares in profiles.items():
