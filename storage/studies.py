@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -171,6 +171,19 @@ def only_study(store: Store, name: str | None) -> StoredStudy:
 def unfinished_studies(store: Store) -> list[StoredStudy]:
     """Return the studies that still have slots, the oldest first."""
     return [open_study(store, own.name) for own in reversed(list_studies(store)) if not own.is_done]
+
+
+def studies_to_serve(store: Store, names: Sequence[str]) -> list[StoredStudy]:
+    """Return the named studies, or without names all unfinished ones that any worker can serve.
+
+    Raises:
+        StudyNotFoundError: no study of that name, or none at all.
+    """
+    if names:
+        return [open_study(store, name) for name in dict.fromkeys(names)]
+    # What was made of Python objects only the Python that made it can serve.
+    open_to_all = [own for own in unfinished_studies(store) if not own.plan.get("needs")]
+    return open_to_all or [only_study(store, None)]
 
 
 def list_studies(store: Store) -> list[StudySummary]:

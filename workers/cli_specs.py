@@ -18,9 +18,10 @@ def tune(data: Data = None, demo: Demo = False, quiet: Quiet = False, as_json: J
     """
     with sentences():
         values = spec_values(data, demo, options)
-        from workers.tuning import run
+        from workers.tuning import load_early, run
 
-        made = run(values, demo_table() if demo else None, progress="quiet" if quiet else "auto")
+        call = load_early(values)
+        made = run(values, call(demo_table) if demo else None, progress="quiet" if quiet else "auto")
         print_result(made, as_json)
 
 

@@ -50,8 +50,8 @@ def pool(
     """Run N workers of studies, each with its share of the cores."""
     with sentences(None):
         from storage.store import open_store
+        from storage.studies import studies_to_serve
         from workers import tracking_client
-        from workers.entry import studies_to_serve
         from workers.exporter import exporting
         from workers.pool import local_workers, threads_each, warm_up
         from workers.progress import progress_for

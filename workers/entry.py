@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 
 from storage.store import Store, open_store
-from storage.studies import StoredStudy, only_study, open_study, unfinished_studies
+from storage.studies import StoredStudy, studies_to_serve
 from workers.exporter import exporting
 from workers.extras import Extras, unpacked
 from workers.logs import get_logger, log_format, quiet, set_up
@@ -95,19 +95,6 @@ def _work(store: Store, studies: Sequence[StoredStudy], stop: StopRequest, extra
 def is_rays(stored: StoredStudy) -> bool:
     """Whether Ray runs the study's trials."""
     return stored.spec.get("backend") == "ray"
-
-
-def studies_to_serve(store: Store, names: Sequence[str]) -> list[StoredStudy]:
-    """Return the named studies, or without names all unfinished ones that any worker can serve.
-
-    Raises:
-        StudyNotFoundError: no study of that name, or none at all.
-    """
-    if names:
-        return [open_study(store, name) for name in dict.fromkeys(names)]
-    # What was made of Python objects only the Python that made it can serve.
-    open_to_all = [own for own in unfinished_studies(store) if not own.plan.get("needs")]
-    return open_to_all or [only_study(store, None)]
 
 
 def _stop_without_parent(stop: StopRequest) -> None:

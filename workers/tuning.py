@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,10 +62,7 @@ def tune(
 
 def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progress: str = "auto") -> Result:
     """Do what `tune` promises, for the values of a spec."""
-    # Threads that wait by spinning take the cores from each other wherever something else runs beside: the last fit of
-    # the demo, for one, takes four times as long. Whoever knows better sets the variable.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    _load_early(values)
+    call = load_early(values)
     # What follows takes a second to import, while the fork server loads neuralforecast, which takes several.
     from storage import snapshot
     from storage.store import open_store
@@ -87,11 +84,8 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
     shown.say("reading the data and loading neuralforecast")
     size = pool_size(first.workers, sum(own.spec.trials for own in lineup.entrants))
     n_workers = int(size.choice)
-    # A process that has neuralforecast, as a notebook may, knows what a user has registered with it.
-    is_loaded = "neuralforecast" in sys.modules
     if "fork-server" not in first.without:
-        warm_up(threads_each(n_workers, first.without))
-    call = in_this_process if is_loaded or "fork-server" in first.without else run_errand
+        warm_up(threads_each(n_workers, first.without))  # where it could not be done early
     quiet()
     shown.say(in_words([*lineup.decisions, size]))
     drafts = [
@@ -128,18 +122,25 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
             return made
 
 
-def _load_early(values: Mapping[str, Any]) -> None:
-    """Let the fork server load neuralforecast before anything else is done, where the spec can be read so early.
+def load_early(values: Mapping[str, Any]) -> Callable[..., Any]:
+    """Let the fork server load neuralforecast before anything else is done; return how to call what needs it.
 
     Raises:
         InputError: a value of the spec cannot work.
     """
-    models = values.get("model")
-    if not all(isinstance(own, str) for own in (models if isinstance(models, list | tuple) else [models])):
-        return  # whoever configured an Auto model has loaded it, and the model's own values belong to the spec
+    # Threads that wait by spinning take the cores from each other wherever something else runs beside: the last fit of
+    # the demo, for one, takes four times as long. Whoever knows better sets the variable.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    models = values.get("model", ())
+    is_configured = any(not isinstance(own, str) for own in (models if isinstance(models, list | tuple) else [models]))
+    if is_configured:
+        return in_this_process  # its values belong to the spec, and whoever made it has loaded neuralforecast
     spec = make_spec({key: value for key, value in values.items() if key != "model"})
-    if "fork-server" not in spec.without:
-        warm_up(threads_each(int(pool_size(spec.workers, spec.trials).choice), spec.without))
+    if "fork-server" in spec.without:
+        return in_this_process
+    warm_up(threads_each(int(pool_size(spec.workers, spec.trials).choice), spec.without))
+    # A process that has neuralforecast, as a notebook may, knows what a user has registered with it.
+    return in_this_process if "neuralforecast" in sys.modules else run_errand
 
 
 def _best_value(view: Snapshot) -> float:

@@ -30,6 +30,15 @@ def test_help_lists_the_commands_in_whole_sentences() -> None:
     assert all(line.endswith(".") and not line.endswith("...") for line in shown)
 
 
+@pytest.mark.parametrize(
+    "module", ["tuning", "watching", "finishing", "study", "lineup", "exporter", "tracking_thread"]
+)
+def test_what_tune_and_pool_run_loads_no_neuralforecast_of_its_own(module: str) -> None:
+    code = f"import sys, workers.{module}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "neuralforecast"} & set(ran.stdout.split())
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = "import sys; from workers.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
