@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ class Wishes:
     scheduler_arguments: Mapping[str, Any] | None = None
     without: frozenset[str] = frozenset()
     limited_by: str = "trials"
+    seconds: float = math.inf
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Whether neuralforecast takes what a study would train: its loss, and models built from its space."""
+"""Whether neuralforecast takes what a study would train: its loss, and models built from its space.
+
+Quick to import: who asks may leave the answer to another process (`workers.errand`), which has neuralforecast loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from sampler_policies.errors import InputError
 from workers.hierarchy import reconciled
 from workers.job import Job
 from workers.logs import quiet
-from workers.losses import build_loss
-from workers.objective import build_model, configure
 
 SAMPLED_BUILDS = 8
 
@@ -20,6 +21,8 @@ def check_job(job: Job) -> list[str]:
     Raises:
         InputError: it refuses the loss, the combination of model, loss and columns, or every configuration.
     """
+    from workers.losses import build_loss
+
     quiet()
     if job.extras.loss is None:
         build_loss("loss", job.spec.loss)
@@ -28,6 +31,8 @@ def check_job(job: Job) -> list[str]:
 
 
 def _refuse_impossible_model(job: Job) -> None:
+    from workers.objective import build_model, configure
+
     # The defaults stand for all configurations: loss, columns and model are the same in each.
     trials = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials.enqueue_trial(dict(job.plan.default))
@@ -50,6 +55,8 @@ def _what_models_refuse(job: Job) -> list[str]:
     Raises:
         InputError: it refuses every one that was tried.
     """
+    from workers.objective import build_model, configure
+
     if not job.spec.space:
         return []  # the model's own space is sound
     trials = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -10,7 +10,7 @@ import gc
 
 gc.disable()  # a collection here would leave holes in the pages that the forks are to share
 
-import workers.worker  # noqa: E402, F401
+import workers.entry  # noqa: E402, F401
 
 gc.freeze()
 gc.enable()

@@ -14,6 +14,7 @@ from storage import datasets
 from storage.artifacts import open_artifacts
 from storage.store import Store
 from storage.studies import StoredStudy, create_or_resume, refuse_conflict
+from workers.checks import check_job
 from workers.extras import Extras
 from workers.job import Job
 from workers.known_models import known_model
@@ -36,24 +37,13 @@ class Draft:
         return datasets.sha256_of(self.payload)
 
 
-def check(job: Job) -> list[str]:
-    """Return warnings of what neuralforecast, which this imports, refuses of a job; see `workers.checks`.
-
-    Raises:
-        InputError: it refuses all.
-    """
-    from workers.checks import check_job
-
-    return check_job(job)
-
-
 def draft_study(
     spec: StudySpec,
     table: pd.DataFrame | None = None,
     *,
     extras: Extras | None = None,
     base_space: Mapping[str, Any] | None = None,
-    checked: Callable[[Job], list[str]] = check,
+    checked: Callable[[Job], list[str]] = check_job,
 ) -> Draft:
     """Check everything that can be checked before anything is written, and decide.
 
@@ -62,7 +52,7 @@ def draft_study(
         table: the data, where it is not the file that the spec names.
         extras: Python objects in place of what the spec would name.
         base_space: a configuration of Ray domains in place of the Auto class's own.
-        checked: `check`, here or elsewhere.
+        checked: `check_job`, here or elsewhere.
 
     Raises:
         InputError: the first thing that cannot work, in one sentence.

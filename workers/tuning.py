@@ -66,13 +66,14 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
     # What follows takes a second to import, while the fork server loads neuralforecast, which takes several.
     from storage import snapshot
     from storage.store import open_store
+    from workers.checks import check_job
     from workers.exporter import exporting
     from workers.extras import packed
     from workers.finishing import finish_by_name
     from workers.lineup import line_up
     from workers.logs import quiet
     from workers.progress import progress_for
-    from workers.study import check, draft_study, save_study
+    from workers.study import draft_study, save_study
     from workers.tracking_client import tracking_uri
     from workers.tracking_thread import Tracking
     from workers.watching import run_pool
@@ -89,7 +90,7 @@ def run(values: Mapping[str, Any], table: pd.DataFrame | None = None, *, progres
     quiet()
     shown.say(in_words([*lineup.decisions, size]))
     drafts = [
-        draft_study(own.spec, table, extras=own.extras, base_space=own.base_space, checked=partial(call, check))
+        draft_study(own.spec, table, extras=own.extras, base_space=own.base_space, checked=partial(call, check_job))
         for own in lineup.entrants
     ]
     with open_store(first.storage, application_name="castpool tune") as store, StopRequest() as stop:
