@@ -39,6 +39,13 @@ def test_what_tune_and_pool_run_loads_no_neuralforecast_of_its_own(module: str) 
     assert not {"torch", "neuralforecast"} & set(ran.stdout.split())
 
 
+@pytest.mark.parametrize("module", ["checks", "finishing", "options"])
+def test_what_is_called_as_an_errand_is_quick_to_import(module: str) -> None:
+    code = f"import sys, workers.{module}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "neuralforecast", "sklearn", "optuna_dashboard"} & set(ran.stdout.split())
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = "import sys; from workers.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
