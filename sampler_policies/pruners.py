@@ -26,9 +26,6 @@ from sampler_policies.named import build, find_class
 FEWEST_TRIALS = 4
 FEWEST_CHECKS = 3
 REDUCTION_FACTOR = 3
-SUCCESSIVE_HALVING = "Successive halving"
-# About as long as a start takes: who is stopped before saves less than the next one costs.
-GRACE_SECONDS = 1.0
 OWN = {"StandingHalving": "sampler_policies.standing_halving:StandingHalvingPruner"}
 LIMITS = {"time": "time is", "steps": "training steps are"}
 # Of fewer in a bracket, the best third is one: on eight trials of the synthetic problems of tests/benchmarks Hyperband
@@ -59,11 +56,6 @@ def build_pruner(decision: Decision) -> BasePruner:
         InputError: as `choose_pruner`.
     """
     return _build(decision.choice, decision.arguments)
-
-
-def grace_seconds(pruner: Decision, budget: BudgetFacts) -> float:
-    """Return how long a trial trains before it may be stopped; a pruner that was asked for is heard at once."""
-    return GRACE_SECONDS if pruner.rule == SUCCESSIVE_HALVING and budget.limited_by == "time" else 0.0
 
 
 def _build(name: str, arguments: Mapping[str, Any]) -> BasePruner:
@@ -149,8 +141,6 @@ def _successive_halving(budget: BudgetFacts) -> Decision:
         "as many; whoever went on for want of others, the default too, stops where more steps have made it no better "
         "than the better half were"
     )
-    if budget.limited_by == "time":
-        reason += f"; none stops in its first {GRACE_SECONDS:g} s, for to start another takes as long"
     arguments = {**_completed("StandingHalving", {}, budget), "reduction_factor": REDUCTION_FACTOR}
     return Decision("pruner", "StandingHalving", reason, arguments)
 
@@ -191,7 +181,7 @@ PRUNERS: tuple[Candidate[BudgetFacts], ...] = (
     SEVERAL,
     FEW_TRIALS,
     FEW_CHECKS,
-    Candidate(SUCCESSIVE_HALVING, "budgets of time or training steps", _counted_trials, _successive_halving),
+    Candidate("Successive halving", "budgets of time or training steps", _counted_trials, _successive_halving),
     Candidate(
         "Median", f"fewer than {FEWEST_A_BRACKET} trials for each of Hyperband's brackets", _enough_a_bracket, _median
     ),

@@ -155,7 +155,6 @@ def train(
         is_prunable=is_prunable,
         interruption=interruption,
         keeps_best="best-check" not in job.spec.without,
-        grace_seconds=job.plan.grace_seconds,
         spent=spent,
     )
     keeper = Checkpointing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +74,6 @@ class ValidationHook(ValidationWindows):
         is_prunable: whether the pruner may stop it.
         interruption: told the training step, says whether the training is to end; asked after each batch.
         keeps_best: whether the best check counts, or the last one.
-        grace_seconds: of training before the pruner may stop it.
         spent: the stopwatch on which reports and the pruner count apart.
     """
 
@@ -88,7 +86,6 @@ class ValidationHook(ValidationWindows):
         is_prunable: bool,
         interruption: Callable[[int], Ending | None],
         keeps_best: bool = True,
-        grace_seconds: float = 0.0,
         spent: TimeSpent | None = None,
     ) -> None:
         super().__init__(val_step_size)
@@ -102,8 +99,6 @@ class ValidationHook(ValidationWindows):
         self.last_step = 0
         self.step = 0
         self._keeps_best = keeps_best
-        self._grace_seconds = grace_seconds
-        self._began = -math.inf
         self._spent = spent or TimeSpent()
 
     def state_dict(self) -> dict[str, Any]:
@@ -114,10 +109,6 @@ class ValidationHook(ValidationWindows):
         """Go on from there."""
         for name, value in state_dict.items():
             setattr(self, name, value)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: BaseModel) -> None:
-        """Begin the time of grace."""
-        self._began = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *batch: object) -> None:
         """Notice a lost lease between checks too. A request to stop waits for the state to be kept."""
@@ -146,7 +137,6 @@ class ValidationHook(ValidationWindows):
         if value < self.best_value or not self._keeps_best:
             self.best_value, self.best_step = value, step
         # Asked for a trial too that nobody may stop: pruners that compare at rungs note what others are up against.
-        is_judged = self.is_prunable and time.monotonic() >= self._began + self._grace_seconds
-        if step < self.max_steps and self.trial.should_prune() and is_judged:
+        if step < self.max_steps and self.trial.should_prune() and self.is_prunable:
             return Ending("pruned", f"validation loss {value:.6g} at step {step} was not among the best")
         return None

@@ -29,7 +29,7 @@ OPTIONS = {
     "frequent-checks": ["--val-check-steps", "100"],
 }
 # A part of the pruner, which can only be left out where there is one.
-PARTS = {"promotions that stand": ["--pruner", "SuccessiveHalving"]}
+PARTS = {"promotions that stand": ["--pruner", "{name: SuccessiveHalving, reduction_factor: 3}"]}
 SWITCHES = {**{lever: ["--without", lever] for lever in LEVERS}, **OPTIONS}
 ALL, NONE = "all levers", "no lever"
 USUAL = ("demo-NHITS", "ercot_zones-MLP", "tourism_quarterly-PatchTST")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -66,14 +65,6 @@ def test_a_pruned_training_stops_at_that_check_and_trains_no_step_more(job: Call
     assert trained.ending.outcome == "pruned"
     assert "step 4" in (trained.ending.reason or "")
     assert steps == [1, 2, 3, 4]
-
-
-def test_nobody_stops_a_training_in_its_time_of_grace(job: Callable[..., Job]) -> None:
-    own = job()
-    patient = replace(own, plan=replace(own.plan, grace_seconds=3600.0))
-    assert train(patient, ask(PruneAt(2)), is_prunable=True, interruption=never).ending.outcome == "complete"
-    hasty = replace(own, plan=replace(own.plan, grace_seconds=1e-9))
-    assert train(hasty, ask(PruneAt(2)), is_prunable=True, interruption=never).ending.outcome == "pruned"
 
 
 def test_the_default_configuration_is_not_pruned(job: Callable[..., Job]) -> None:

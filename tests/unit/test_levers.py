@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -81,7 +82,8 @@ def test_a_study_without_levers_is_another_study_and_one_with_all_is_as_before()
 def test_where_time_ends_the_study_promises_are_weighed_by_it(
     limited_by: str, without: tuple[str, ...], weighs: bool
 ) -> None:
-    wishes = Wishes(trials=200, workers=2, limited_by=limited_by, without=frozenset(without))
+    seconds = 600.0 if limited_by == "time" else math.inf
+    wishes = Wishes(200, workers=2, limited_by=limited_by, seconds=seconds, without=frozenset(without))
     sampler = make_plan(entry("NHITS"), DATA, wishes).decision("sampler")
     learner = sampler.arguments["phases"][1]
     assert learner["sampler"] == "CurveGP"
@@ -116,22 +118,18 @@ def test_a_plan_of_before_there_was_patience_has_none() -> None:
     assert Plan.from_json(plan().to_json()) == plan()
 
 
-@pytest.mark.parametrize(
-    ("limited_by", "grace", "spares"), [("trials", 0.0, True), ("steps", 0.0, False), ("time", 1.0, False)]
-)
-def test_where_trials_are_not_counted_the_default_competes_too(limited_by: str, grace: float, spares: bool) -> None:
+@pytest.mark.parametrize(("limited_by", "spares"), [("trials", True), ("steps", False), ("time", False)])
+def test_where_trials_are_not_counted_the_default_competes_too(limited_by: str, spares: bool) -> None:
     made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, limited_by=limited_by))
-    assert (made.grace_seconds, made.spares_default) == (grace, spares)
+    assert made.spares_default == spares
     assert Plan.from_json(made.to_json()) == made
 
 
-def test_a_plan_of_before_the_default_competed_spares_it() -> None:
-    stored = {key: own for key, own in plan().to_json().items() if key != "grace_seconds"}
-    assert Plan.from_json(stored).spares_default
-    assert Plan.from_json(stored).grace_seconds == 0.0
+def test_a_plan_of_when_there_was_a_time_of_grace_is_read() -> None:
+    assert Plan.from_json({**plan().to_json(), "grace_seconds": 1.0}) == plan()
 
 
 @pytest.mark.parametrize("pruner", ["Median", "SuccessiveHalving", "Nop"])
-def test_a_pruner_that_was_asked_for_is_heard_at_once_and_spares_the_default(pruner: str) -> None:
+def test_a_pruner_that_was_asked_for_spares_the_default(pruner: str) -> None:
     made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, limited_by="time", pruner=pruner))
-    assert (made.grace_seconds, made.spares_default) == (0.0, True)
+    assert made.spares_default
