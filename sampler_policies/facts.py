@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -55,8 +54,8 @@ class SpaceFacts:
 class BudgetFacts:
     """How much may be spent, by how many at once, to what ends. ``max_steps`` are training steps of one trial.
 
-    ``limited_by`` says what ends the study: its ``trials``, or before them ``time``, of which there are so many
-    ``seconds``, or training ``steps``; ``weighs_time`` whether a search may prefer what is quick to train.
+    ``limited_by`` says what ends the study: its ``trials``, or before them ``time`` or training ``steps``;
+    ``weighs_time`` whether a search may prefer what is quick to train.
     """
 
     trials: int
@@ -66,16 +65,11 @@ class BudgetFacts:
     n_objectives: int = 1
     limited_by: str = "trials"
     weighs_time: bool = False
-    seconds: float = math.inf
 
     @property
     def checks(self) -> int:
         """Validation checks in a trial that nobody stops."""
         return self.max_steps // self.val_check_steps
-
-    def step_seconds(self, trials: int) -> float:
-        """How long a training step may take for so many whole trials to fit into the time."""
-        return self.seconds * self.workers / (trials * self.max_steps)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ EXAMPLES: tuple[tuple[str, SpaceFacts, BudgetFacts], ...] = (
     (
         "NHITS, an hour, 2 workers",
         replace(NHITS, usual_sizes={"input_size": 24, "log2(batch_size)": 5}),
-        BudgetFacts(1000, 2, 1000, 25, limited_by="time", weighs_time=True, seconds=3600),
+        BudgetFacts(1000, 2, 1000, 25, limited_by="time", weighs_time=True),
     ),
     ("2 objectives, 100 trials", NHITS, BudgetFacts(100, 4, 1500, 100, n_objectives=2)),
     ("2 objectives, 1,000 trials", NHITS, BudgetFacts(1000, 4, 1500, 100, n_objectives=2)),

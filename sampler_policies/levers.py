@@ -11,8 +11,8 @@ LEVERS = {
     "steps-as-resource": "max_steps is what the pruner deals out, and not searched",
     "best-check": "a trial is worth its best check, and the winner is fitted up to that step",
     "patience": "a trial ends where a third of its checks in a row were no better than its best",
-    "weighed-time": "with a budget of time, the start is no dearer than the defaults where steps are slow, and what a "
-    "configuration promises is weighed by what its training steps take",
+    "weighed-time": "with a budget of time, the start is no dearer than the defaults, and what a configuration "
+    "promises is weighed by what its training steps take",
     "shared-cores": "each worker computes on its share of the cores",
     "fork-server": "workers are forks of one process that has loaded neuralforecast",
     "shared-data": "a worker builds the data set once, not for each trial",

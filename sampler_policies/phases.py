@@ -12,8 +12,6 @@ from optuna.samplers import BaseSampler, QMCSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from sampler_policies.learning_curves import step_seconds
-
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -28,7 +26,6 @@ class NumberedQMCSampler(QMCSampler):
         independent_sampler: for parameters outside the known search space.
         warn_independent_sampling: whether to say so.
         highest: the largest number that a parameter gets, for those that are not to be drawn from all of their range.
-        while_steps_take: seconds; once an ended trial's training steps took less, all of the range is drawn from.
     """
 
     def __init__(
@@ -38,7 +35,6 @@ class NumberedQMCSampler(QMCSampler):
         independent_sampler: BaseSampler | None = None,
         warn_independent_sampling: bool = True,
         highest: Mapping[str, float] | None = None,
-        while_steps_take: float = 0.0,
     ) -> None:
         super().__init__(
             seed=seed,
@@ -46,22 +42,14 @@ class NumberedQMCSampler(QMCSampler):
             warn_independent_sampling=warn_independent_sampling,
         )
         self._highest = dict(highest or {})
-        self._cheap_below = while_steps_take
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the point of the sequence at the trial's number."""
         self._number = trial.number
-        highest = {} if self._is_cheap(study) else self._highest
-        space = {name: _up_to(highest.get(name), own) for name, own in search_space.items()}
+        space = {name: _up_to(self._highest.get(name), own) for name, own in search_space.items()}
         return super().sample_relative(study, trial, space)
-
-    def _is_cheap(self, study: Study) -> bool:
-        if not self._highest or not self._cheap_below:
-            return False
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False, states=ENDED)
-        return any(0.0 < (step_seconds(own) or 0.0) < self._cheap_below for own in trials)
 
     def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
         return self._number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -121,8 +120,7 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
         int(checks.choice),
         wishes.n_objectives,
         wishes.limited_by,
-        weighs_time=math.isfinite(wishes.seconds) and "weighed-time" not in wishes.without,
-        seconds=wishes.seconds,
+        weighs_time=wishes.limited_by == "time" and "weighed-time" not in wishes.without,
     )
     default = {} if space_is_function else default_parameters(space, model, data)
     facts = SpaceFacts(0, 0, branches=True, is_function=True)

@@ -16,8 +16,6 @@ FEWEST_STARTUP_TRIALS, MOST_STARTUP_TRIALS = 4, 10
 # By steps, ten are 1 % worse than five at the end (two recorded tables, four synthetic problems, 5 repeats).
 STARTUP_WITHOUT_A_COUNT = 5
 TINY = 20
-# Where the time holds more trials of the defaults' size than this, larger ones need not wait.
-FEW_WHOLE_TRIALS = 20
 # A Gaussian process tells dimensions apart by a length scale each, which takes trials to find.
 MOST_DIMENSIONS = 20
 # Here the process has found its region, and its fits only cost more.
@@ -147,18 +145,14 @@ def _gp(facts: SamplerFacts) -> Decision:
 def _start(facts: SamplerFacts) -> dict[str, Any]:
     """Return the phase that fills the space; where time counts, the part that is no dearer to train than the defaults.
 
-    A search that begins where training is cheap and grows from there is FLAML's (Wu et al., arXiv:2005.01571). What is
-    cheap throughout, as a linear model is, loses by it: its long inputs cost little and learn more.
+    A search that begins where training is cheap and grows from there is FLAML's (Wu et al., arXiv:2005.01571).
     """
-    start = {"sampler": "NumberedQMC", "until": facts.startup}
-    if not (facts.budget.weighs_time and facts.space.usual_sizes):
-        return start
-    arguments = {"highest": dict(facts.space.usual_sizes), "while_steps_take": _dear(facts)}
-    return {**start, "arguments": arguments}
-
-
-def _dear(facts: SamplerFacts) -> float:
-    return float(f"{facts.budget.step_seconds(FEW_WHOLE_TRIALS):.2g}")
+    sizes = facts.space.usual_sizes if facts.budget.weighs_time else {}
+    return {
+        "sampler": "NumberedQMC",
+        **({"arguments": {"highest": dict(sizes)}} if sizes else {}),
+        "until": facts.startup,
+    }
 
 
 def _curve_gp(facts: SamplerFacts) -> dict[str, Any]:
@@ -175,10 +169,7 @@ def _gp_reason(facts: SamplerFacts) -> str:
     if facts.budget.weighs_time:
         reason += "; time is what ends the study, so it weighs what a point promises by the seconds of a training step"
         if facts.space.usual_sizes:
-            reason += (
-                ", and the start lies where sizes are at most the model's defaults, unless a step takes less than "
-                f"{_dear(facts)} s, with which {FEW_WHOLE_TRIALS} whole trials fit into the time"
-            )
+            reason += ", and the start lies where sizes are at most the model's defaults"
     return reason + _workers(facts, "trials that still run are part of its model, which keeps")
 
 

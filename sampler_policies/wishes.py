@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +33,6 @@ class Wishes:
     scheduler_arguments: Mapping[str, Any] | None = None
     without: frozenset[str] = frozenset()
     limited_by: str = "trials"
-    seconds: float = math.inf
 
     @property
     def asked(self) -> dict[str, Any]:

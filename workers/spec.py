@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -182,7 +181,6 @@ class StudySpec(BaseModel):
             scheduler_arguments=scheduler_arguments,
             without=frozenset(self.without),
             limited_by="time" if self.time_budget else "steps" if self.steps_budget else "trials",
-            seconds=self.time_budget or math.inf,
         )
 
 

@@ -337,8 +337,7 @@ def test_data_that_just_holds_the_smallest_input_is_enough(name: str, horizon: i
 
 
 def test_where_time_counts_the_start_is_no_dearer_than_the_defaults() -> None:
-    within = {"limited_by": "time", "seconds": 150.0}
-    made = make_plan(GRU, DATA, replace(WISHES, trials=1000, **within))
+    made = make_plan(GRU, DATA, replace(WISHES, limited_by="time", trials=1000))
     start = made.decision("sampler").arguments["phases"][0]
     sizes = start["arguments"]["highest"]
     assert {"input_size", "encoder_hidden_size"} <= {own.removeprefix("log2(").rstrip(")") for own in sizes} | {
@@ -346,10 +345,7 @@ def test_where_time_counts_the_start_is_no_dearer_than_the_defaults() -> None:
     }
     assert sizes == {label: made.default[label] for label in sizes}
     assert "learning_rate" not in sizes
-    # 150 s of four workers are 20 trials of 1000 steps where a step takes 30 ms.
-    assert (WISHES.workers, made.max_steps, start["arguments"]["while_steps_take"]) == (4, 1000, 0.03)
-    reason = made.decision("sampler").reason
-    assert "at most the model's defaults, unless a step takes less than 0.03 s, with which 20 whole trials" in reason
-    for other in ({"limited_by": "trials"}, {**within, "without": frozenset({"weighed-time"})}):
+    assert "at most the model's defaults" in made.decision("sampler").reason
+    for other in ({"limited_by": "trials"}, {"limited_by": "time", "without": frozenset({"weighed-time"})}):
         wishes = replace(WISHES, trials=1000, **other)
         assert "arguments" not in make_plan(GRU, DATA, wishes).decision("sampler").arguments["phases"][0]

@@ -20,7 +20,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sampler_policies.curve_gp import CurveGPSampler
 from sampler_policies.exhaustive import ExhaustiveSampler
-from sampler_policies.learning_curves import SECONDS
 from sampler_policies.phases import NumberedQMCSampler, Phase, PhasedSampler
 
 pytestmark = [
@@ -224,25 +223,3 @@ def test_a_start_stays_below_its_ceiling_and_within_the_space(low: int, width: i
     assert low <= sampled["size"] <= max(low, min(highest, low + width))
     assert 1e-4 <= sampled["rate"] <= 1e-1
     assert space["size"] == IntDistribution(low, low + width)
-
-
-@pytest.mark.parametrize(("taken", "is_lifted"), [(0.05, True), (0.2, False), (None, False)])
-def test_a_ceiling_is_lifted_once_steps_are_seen_to_be_cheap(taken: float | None, is_lifted: bool) -> None:
-    def sizes(highest: dict[str, float]) -> list[int]:
-        sampler = NumberedQMCSampler(seed=1, highest=highest, while_steps_take=0.1)
-        study = optuna.create_study(sampler=sampler)
-        written = {} if taken is None else {SECONDS: 10 * taken}
-        ended = optuna.trial.create_trial(
-            params={"size": 1},
-            distributions={"size": IntDistribution(1, 100)},
-            value=1.0,
-            intermediate_values={10: 1.0},
-            user_attrs=written,
-        )
-        study.add_trial(ended)
-        return [study.ask({"size": IntDistribution(1, 100)}).params["size"] for _ in range(8)]
-
-    below, free = sizes({"size": 10}), sizes({})
-    assert max(free) > 10
-    assert (below == free) == is_lifted
-    assert is_lifted or max(below) <= 10
