@@ -51,11 +51,23 @@ class SpaceFacts:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What ends a study before its trials do: ``seconds`` of wall time, or training ``steps`` of all trials."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+    @property
+    def by(self) -> str:
+        """What ends the study: ``time``, ``steps``, or its ``trials``."""
+        return "time" if self.seconds is not None else "steps" if self.steps is not None else "trials"
+
+
+@dataclass(frozen=True)
 class BudgetFacts:
     """How much may be spent, by how many at once, to what ends. ``max_steps`` are training steps of one trial.
 
-    ``limited_by`` says what ends the study: its ``trials``, or before them ``time`` or training ``steps``;
-    ``weighs_time`` whether a search may prefer what is quick to train.
+    ``weighs_time`` says whether a search may prefer what is quick to train.
     """
 
     trials: int
@@ -63,7 +75,7 @@ class BudgetFacts:
     max_steps: int
     val_check_steps: int
     n_objectives: int = 1
-    limited_by: str = "trials"
+    limit: Limit = field(default_factory=Limit)
     weighs_time: bool = False
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 
 from sampler_policies.candidates import Candidate
 from sampler_policies.decision import Decision
-from sampler_policies.facts import BudgetFacts, SpaceFacts
+from sampler_policies.facts import BudgetFacts, Limit, SpaceFacts
 from sampler_policies.levers import LEVERS
 from sampler_policies.model_choice import MODELS, ModelCandidate
 from sampler_policies.pool_size import POOL_SIZES
@@ -34,7 +34,7 @@ EXAMPLES: tuple[tuple[str, SpaceFacts, BudgetFacts], ...] = (
     (
         "NHITS, an hour, 2 workers",
         replace(NHITS, usual_sizes={"input_size": 24, "log2(batch_size)": 5}),
-        BudgetFacts(1000, 2, 1000, 25, limited_by="time", weighs_time=True),
+        BudgetFacts(1000, 2, 1000, 25, limit=Limit(seconds=3600), weighs_time=True),
     ),
     ("2 objectives, 100 trials", NHITS, BudgetFacts(100, 4, 1500, 100, n_objectives=2)),
     ("2 objectives, 1,000 trials", NHITS, BudgetFacts(1000, 4, 1500, 100, n_objectives=2)),

@@ -29,7 +29,7 @@ def choose_max_steps(
         space: what the trials search, in which the user may have put `max_steps` back.
         usual: the model's own default.
         given: the user's number, or None.
-        limited_by: what ends the study (`BudgetFacts`).
+        limited_by: what ends the study (`Limit.by`).
 
     Raises:
         InputError: less than one step.
@@ -80,7 +80,7 @@ def choose_val_check_steps(max_steps: int, given: int | None, limited_by: str = 
     Args:
         max_steps: of a trial that nobody stops.
         given: the user's number, or None.
-        limited_by: what ends the study (`BudgetFacts`).
+        limited_by: what ends the study (`Limit.by`).
 
     Raises:
         InputError: a number that leaves no check.

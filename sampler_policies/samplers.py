@@ -36,7 +36,7 @@ class SamplerFacts:
     @property
     def startup(self) -> int:
         """How many trials fill the space before a model takes over."""
-        if self.budget.limited_by != "trials":
+        if self.budget.limit.by != "trials":
             return STARTUP_WITHOUT_A_COUNT  # nobody knows how many trials there will be
         return min(max(self.budget.trials // 5, FEWEST_STARTUP_TRIALS), MOST_STARTUP_TRIALS)
 
@@ -66,8 +66,8 @@ def not_exhaustive(facts: SamplerFacts) -> str | None:
         return "nobody has counted the points of a space that branches"
     if points is None:
         return "a continuous parameter has no end of points"
-    if facts.budget.limited_by != "trials" and points > TINY:
-        return f"{facts.budget.limited_by} may end before {points} points are tried"
+    if facts.budget.limit.by != "trials" and points > TINY:
+        return f"{facts.budget.limit.by} may end before {points} points are tried"
     return None if points <= trials else f"{points} points are more than {trials} trials"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from sampler_policies.facts import Limit
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Wishes:
     scheduler: str | None = None
     scheduler_arguments: Mapping[str, Any] | None = None
     without: frozenset[str] = frozenset()
-    limited_by: str = "trials"
+    limit: Limit = field(default_factory=Limit)
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sampler_policies.errors import InputError, did_you_mean
+from sampler_policies.facts import Limit
 from sampler_policies.levers import LEVERS
 from sampler_policies.wishes import Wishes
 
@@ -180,7 +181,7 @@ class StudySpec(BaseModel):
             scheduler=scheduler,
             scheduler_arguments=scheduler_arguments,
             without=frozenset(self.without),
-            limited_by="time" if self.time_budget else "steps" if self.steps_budget else "trials",
+            limit=Limit(self.time_budget, self.steps_budget),
         )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 
 from sampler_policies.catalogue import entry
 from sampler_policies.errors import InputError
-from sampler_policies.facts import DataFacts
+from sampler_policies.facts import DataFacts, Limit
 from sampler_policies.levers import LEVERS
 from sampler_policies.plan import Plan, make_plan
 from sampler_policies.wishes import Wishes
@@ -17,6 +16,7 @@ from workers.pool import cores, threads_each
 from workers.quick_steps import STEP_LEVERS
 from workers.spec import make_spec
 
+LIMITS = {"trials": Limit(), "time": Limit(seconds=600.0), "steps": Limit(steps=20_000)}
 DATA = DataFacts(n_series=1, shortest=144, longest=144, n_rows=144, horizon=12, val_size=12)
 
 
@@ -82,8 +82,7 @@ def test_a_study_without_levers_is_another_study_and_one_with_all_is_as_before()
 def test_where_time_ends_the_study_promises_are_weighed_by_it(
     limited_by: str, without: tuple[str, ...], weighs: bool
 ) -> None:
-    seconds = 600.0 if limited_by == "time" else math.inf
-    wishes = Wishes(200, workers=2, limited_by=limited_by, seconds=seconds, without=frozenset(without))
+    wishes = Wishes(200, workers=2, limit=LIMITS[limited_by], without=frozenset(without))
     sampler = make_plan(entry("NHITS"), DATA, wishes).decision("sampler")
     learner = sampler.arguments["phases"][1]
     assert learner["sampler"] == "CurveGP"
@@ -118,18 +117,21 @@ def test_a_plan_of_before_there_was_patience_has_none() -> None:
     assert Plan.from_json(plan().to_json()) == plan()
 
 
-@pytest.mark.parametrize(("limited_by", "spares"), [("trials", True), ("steps", False), ("time", False)])
-def test_where_trials_are_not_counted_the_default_competes_too(limited_by: str, spares: bool) -> None:
-    made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, limited_by=limited_by))
-    assert made.spares_default == spares
+@pytest.mark.parametrize(
+    ("limited_by", "spared", "spares"), [("trials", 0.0, True), ("steps", 0.0, False), ("time", 60.0, False)]
+)
+def test_where_trials_are_not_counted_the_default_competes_too(limited_by: str, spared: float, spares: bool) -> None:
+    made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, workers=2, limit=LIMITS[limited_by]))
+    assert (made.spared_seconds, made.spares_default) == (spared, spares)
     assert Plan.from_json(made.to_json()) == made
 
 
-def test_a_plan_of_when_there_was_a_time_of_grace_is_read() -> None:
-    assert Plan.from_json({**plan().to_json(), "grace_seconds": 1.0}) == plan()
+def test_a_plan_of_before_cheap_trainings_were_spared_spares_none() -> None:
+    stored = {key: own for key, own in plan().to_json().items() if key != "spared_seconds"}
+    assert Plan.from_json(stored) == plan()
 
 
 @pytest.mark.parametrize("pruner", ["Median", "SuccessiveHalving", "Nop"])
-def test_a_pruner_that_was_asked_for_spares_the_default(pruner: str) -> None:
-    made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, limited_by="time", pruner=pruner))
-    assert made.spares_default
+def test_a_pruner_that_was_asked_for_spares_no_other_than_the_default(pruner: str) -> None:
+    made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, limit=LIMITS["time"], pruner=pruner))
+    assert (made.spared_seconds, made.spares_default) == (0.0, True)

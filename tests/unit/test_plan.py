@@ -10,7 +10,7 @@ from ray import tune
 from sampler_policies.catalogue import entry, names
 from sampler_policies.domains import from_ray
 from sampler_policies.errors import InputError
-from sampler_policies.facts import DataFacts
+from sampler_policies.facts import DataFacts, Limit
 from sampler_policies.plan import Plan, make_plan, smallest_input
 from sampler_policies.wishes import Wishes
 
@@ -337,7 +337,7 @@ def test_data_that_just_holds_the_smallest_input_is_enough(name: str, horizon: i
 
 
 def test_where_time_counts_the_start_is_no_dearer_than_the_defaults() -> None:
-    made = make_plan(GRU, DATA, replace(WISHES, limited_by="time", trials=1000))
+    made = make_plan(GRU, DATA, replace(WISHES, limit=Limit(seconds=600), trials=1000))
     start = made.decision("sampler").arguments["phases"][0]
     sizes = start["arguments"]["highest"]
     assert {"input_size", "encoder_hidden_size"} <= {own.removeprefix("log2(").rstrip(")") for own in sizes} | {
@@ -346,6 +346,6 @@ def test_where_time_counts_the_start_is_no_dearer_than_the_defaults() -> None:
     assert sizes == {label: made.default[label] for label in sizes}
     assert "learning_rate" not in sizes
     assert "at most the model's defaults" in made.decision("sampler").reason
-    for other in ({"limited_by": "trials"}, {"limited_by": "time", "without": frozenset({"weighed-time"})}):
+    for other in ({}, {"limit": Limit(seconds=600), "without": frozenset({"weighed-time"})}):
         wishes = replace(WISHES, trials=1000, **other)
         assert "arguments" not in make_plan(GRU, DATA, wishes).decision("sampler").arguments["phases"][0]
