@@ -28,7 +28,7 @@ FEWEST_CHECKS = 3
 REDUCTION_FACTOR = 3
 SUCCESSIVE_HALVING = "Successive halving"
 # Where the time holds as many whole trials, none is stopped in the first share of its steps.
-MANY_WHOLE_TRIALS = 20
+MANY_WHOLE_TRIALS = 40
 SPARED_SHARE = 1 / 3
 OWN = {"StandingHalving": "sampler_policies.standing_halving:StandingHalvingPruner"}
 LIMITS = {"time": "time is", "steps": "training steps are"}

@@ -145,7 +145,7 @@ class ValidationHook(ValidationWindows):
             self.best_value, self.best_step = value, step
         # Asked for a trial too that nobody may stop: pruners that compare at rungs note what others are up against.
         is_early = step <= SPARED_SHARE * self.max_steps
-        is_spared = is_early and self._pace.seconds_of(self.max_steps, now=step) < self._spared_seconds
+        is_spared = is_early and self._pace.seconds_of(self.max_steps) < self._spared_seconds
         if step < self.max_steps and self.trial.should_prune() and self.is_prunable and not is_spared:
             return Ending("pruned", f"validation loss {value:.6g} at step {step} was not among the best")
         return None

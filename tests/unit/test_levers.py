@@ -118,7 +118,7 @@ def test_a_plan_of_before_there_was_patience_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limited_by", "spared", "spares"), [("trials", 0.0, True), ("steps", 0.0, False), ("time", 60.0, False)]
+    ("limited_by", "spared", "spares"), [("trials", 0.0, True), ("steps", 0.0, False), ("time", 30.0, False)]
 )
 def test_where_trials_are_not_counted_the_default_competes_too(limited_by: str, spared: float, spares: bool) -> None:
     made = make_plan(entry("NHITS"), DATA, Wishes(trials=200, workers=2, limit=LIMITS[limited_by]))

@@ -65,7 +65,7 @@ def test_brackets_are_counted_as_optuna_counts_them(checks: int) -> None:
 
 @pytest.mark.parametrize(
     ("limit", "words", "spared"),
-    [(Limit(seconds=600.0), "time is what", 120.0), (Limit(steps=20_000), "training steps are what", 0.0)],
+    [(Limit(seconds=600.0), "time is what", 60.0), (Limit(steps=20_000), "training steps are what", 0.0)],
 )
 def test_where_time_or_steps_end_the_study_what_is_saved_buys_more_trials(
     limit: Limit, words: str, spared: float
@@ -75,7 +75,7 @@ def test_where_time_or_steps_end_the_study_what_is_saved_buys_more_trials(
     assert decision.arguments == {"min_resource": 100, "reduction_factor": 3}
     assert decision.reason.startswith(words)
     assert spared_seconds(decision, replace(budget(), limit=limit)) == spared
-    assert ("none that is through within 120 s stops in its first third" in decision.reason) == (spared > 0.0)
+    assert ("none that is through within 60 s stops in its first third" in decision.reason) == (spared > 0.0)
     assert isinstance(build_pruner(decision), StandingHalvingPruner)
 
 
