@@ -11,6 +11,8 @@ from tests.benchmarks.time_to_loss.records import Record
 from tests.benchmarks.time_to_loss.systems import BASELINES, OURS, SYSTEMS
 
 PEERS = tuple(own for own in SYSTEMS if own not in OURS)
+# A plot ends at so many times the best loss: a trial that diverged would leave all others a line at the bottom.
+HIGHEST_PLOTTED = 30
 
 
 def mean(values: Iterable[float]) -> float:
@@ -128,15 +130,19 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         for pair in self.pairs:
             figure, axes = pyplot.subplots(figsize=(8, 5))
+            best = math.inf
             for index, system in enumerate((*PEERS, "castpool")):
                 label: str | None = SYSTEMS[system]
                 for record in (own for key, own in self._records.items() if key[0] == pair and key[2] == system):
+                    best = min(best, record.final)
                     if record.curve:
                         times = [*(seconds for seconds, _ in record.curve), record.budget]
                         losses = [*(loss for _, loss in record.curve), record.final]
                         axes.step(times, losses, where="post", color=f"C{index}", label=label, alpha=0.8)
                         label = None
             axes.set(title=pair, xlabel="seconds since the command", ylabel="best validation loss", yscale="log")
+            if math.isfinite(best):
+                axes.set_ylim(0.95 * best, min(axes.get_ylim()[1], HIGHEST_PLOTTED * best))
             axes.legend()
             path = folder / f"{pair}.png"
             figure.savefig(path, dpi=100, bbox_inches="tight")
