@@ -16,7 +16,7 @@ from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts, DataFacts, SpaceFacts
 from sampler_policies.lint import lint
 from sampler_policies.overrides import override
-from sampler_policies.pruners import choose_pruner, spared_seconds
+from sampler_policies.pruners import choose_pruner
 from sampler_policies.ray_search import choose_scheduler, choose_searcher
 from sampler_policies.resources import choose_max_steps, choose_patience, choose_val_check_steps
 from sampler_policies.samplers import SamplerFacts, choose_sampler, not_exhaustive
@@ -43,8 +43,7 @@ PATIENCE = "early_stop_patience_steps"
 class Plan:
     """The decisions of a study. ``default`` are the stored parameters of the model's own defaults.
 
-    ``patience`` is after how many checks without a better one a trial ends; 0 is never. A trial whose whole
-    training takes less than ``spared_seconds`` is not stopped in the first third of its steps.
+    ``patience`` is after how many checks without a better one a trial ends; 0 is never.
     ``space`` is None where the user's space is a Python function of the trial. ``warnings`` say what looks wrong with
     a space that works (`sampler_policies.lint`).
     """
@@ -56,7 +55,6 @@ class Plan:
     decisions: tuple[Decision, ...]
     warnings: tuple[str, ...] = ()
     patience: int = 0
-    spared_seconds: float = 0.0
 
     def decision(self, subject: str) -> Decision:
         """Return the decision on that subject."""
@@ -77,7 +75,6 @@ class Plan:
             "decisions": [own.to_json() for own in self.decisions],
             "warnings": list(self.warnings),
             "patience": self.patience,
-            "spared_seconds": self.spared_seconds,
         }
 
     @classmethod
@@ -87,8 +84,7 @@ class Plan:
         decisions = tuple(Decision.from_json(own) for own in stored["decisions"])
         warnings = tuple(stored.get("warnings", ()))
         steps = stored["max_steps"], stored["val_check_steps"]
-        mercy = stored.get("patience", 0), stored.get("spared_seconds", 0.0)
-        return cls(space, stored["default"], *steps, decisions, warnings, *mercy)
+        return cls(space, stored["default"], *steps, decisions, warnings, stored.get("patience", 0))
 
 
 def smallest_input(model: ModelEntry, horizon: int, n_series: int, wishes: Wishes) -> int:
@@ -145,7 +141,6 @@ def make_plan(model: ModelEntry, data: DataFacts, wishes: Wishes, *, space_is_fu
         decisions,
         () if space_is_function else tuple(lint(space, wishes.asked, wishes.trials)),
         int(patience.choice),
-        spared_seconds(next(own for own in decisions if own.subject == "pruner"), budget),
     )
 
 

@@ -26,10 +26,6 @@ from sampler_policies.named import build, find_class
 FEWEST_TRIALS = 4
 FEWEST_CHECKS = 3
 REDUCTION_FACTOR = 3
-SUCCESSIVE_HALVING = "Successive halving"
-# Where the time holds as many whole trials, none is stopped in the first share of its steps.
-MANY_WHOLE_TRIALS = 40
-SPARED_SHARE = 1 / 3
 OWN = {"StandingHalving": "sampler_policies.standing_halving:StandingHalvingPruner"}
 LIMITS = {"time": "time is", "steps": "training steps are"}
 # Of fewer in a bracket, the best third is one: on eight trials of the synthetic problems of tests/benchmarks Hyperband
@@ -60,11 +56,6 @@ def build_pruner(decision: Decision) -> BasePruner:
         InputError: as `choose_pruner`.
     """
     return _build(decision.choice, decision.arguments)
-
-
-def spared_seconds(pruner: Decision, budget: BudgetFacts) -> float:
-    """Return how long a whole training takes at most that is not stopped early on; 0 where a pruner was asked for."""
-    return _spared(budget) if pruner.rule == SUCCESSIVE_HALVING else 0.0
 
 
 def _build(name: str, arguments: Mapping[str, Any]) -> BasePruner:
@@ -151,16 +142,7 @@ def _successive_halving(budget: BudgetFacts) -> Decision:
         "than the better half were"
     )
     arguments = {"min_resource": first, "reduction_factor": REDUCTION_FACTOR}
-    if spared := _spared(budget):
-        reason += (
-            f"; none that is through within {spared:g} s stops in its first third, for early checks err, and where "
-            f"{MANY_WHOLE_TRIALS} whole trials fit into the time, it can be afforded not to believe them"
-        )
     return Decision("pruner", "StandingHalving", reason, arguments)
-
-
-def _spared(budget: BudgetFacts) -> float:
-    return float(f"{(budget.limit.seconds or 0.0) * budget.workers / MANY_WHOLE_TRIALS:.2g}")
 
 
 def _brackets(budget: BudgetFacts) -> int:
@@ -199,7 +181,7 @@ PRUNERS: tuple[Candidate[BudgetFacts], ...] = (
     SEVERAL,
     FEW_TRIALS,
     FEW_CHECKS,
-    Candidate(SUCCESSIVE_HALVING, "budgets of time or training steps", _counted_trials, _successive_halving),
+    Candidate("Successive halving", "budgets of time or training steps", _counted_trials, _successive_halving),
     Candidate(
         "Median", f"fewer than {FEWEST_A_BRACKET} trials for each of Hyperband's brackets", _enough_a_bracket, _median
     ),

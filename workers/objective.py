@@ -155,7 +155,6 @@ def train(
         is_prunable=is_prunable,
         interruption=interruption,
         keeps_best="best-check" not in job.spec.without,
-        spared_seconds=job.plan.spared_seconds,
         spent=spent,
     )
     keeper = Checkpointing(

@@ -11,8 +11,6 @@ import optuna
 import pytorch_lightning as pl
 from neuralforecast.common._base_model import BaseModel
 
-from sampler_policies.pruners import SPARED_SHARE
-from workers.pace import Pace
 from workers.time_spent import TimeSpent
 
 
@@ -76,7 +74,6 @@ class ValidationHook(ValidationWindows):
         is_prunable: whether the pruner may stop it.
         interruption: told the training step, says whether the training is to end; asked after each batch.
         keeps_best: whether the best check counts, or the last one.
-        spared_seconds: a training that as a whole takes less is not stopped in the first third of its steps.
         spent: the stopwatch on which reports and the pruner count apart.
     """
 
@@ -89,7 +86,6 @@ class ValidationHook(ValidationWindows):
         is_prunable: bool,
         interruption: Callable[[int], Ending | None],
         keeps_best: bool = True,
-        spared_seconds: float = 0.0,
         spent: TimeSpent | None = None,
     ) -> None:
         super().__init__(val_step_size)
@@ -103,8 +99,6 @@ class ValidationHook(ValidationWindows):
         self.last_step = 0
         self.step = 0
         self._keeps_best = keeps_best
-        self._spared_seconds = spared_seconds
-        self._pace = Pace()
         self._spent = spent or TimeSpent()
 
     def state_dict(self) -> dict[str, Any]:
@@ -119,7 +113,6 @@ class ValidationHook(ValidationWindows):
     def on_train_batch_end(self, trainer: pl.Trainer, *batch: object) -> None:
         """Notice a lost lease between checks too. A request to stop waits for the state to be kept."""
         self.step = trainer.global_step
-        self._pace.step(self.step)
         if (interrupted := self.interruption(self.step)) is not None and interrupted.outcome == "lost":
             self.ending = interrupted
             trainer.should_stop = True
@@ -144,8 +137,6 @@ class ValidationHook(ValidationWindows):
         if value < self.best_value or not self._keeps_best:
             self.best_value, self.best_step = value, step
         # Asked for a trial too that nobody may stop: pruners that compare at rungs note what others are up against.
-        is_early = step <= SPARED_SHARE * self.max_steps
-        is_spared = is_early and self._pace.seconds_of(self.max_steps) < self._spared_seconds
-        if step < self.max_steps and self.trial.should_prune() and self.is_prunable and not is_spared:
+        if step < self.max_steps and self.trial.should_prune() and self.is_prunable:
             return Ending("pruned", f"validation loss {value:.6g} at step {step} was not among the best")
         return None

@@ -28,12 +28,8 @@ OPTIONS = {
     "pruner": ["--pruner", "Nop"],
     "frequent-checks": ["--val-check-steps", "100"],
 }
-# Parts of the pruner, which can only be left out where there is one. One that is asked for spares no cheap training, so
-# what promotions that stand are worth is the second beside the first.
-PARTS = {
-    "mercy for cheap trainings": ["--pruner", "{name: StandingHalving, reduction_factor: 3}"],
-    "promotions that stand": ["--pruner", "{name: SuccessiveHalving, reduction_factor: 3}"],
-}
+# Parts of the pruner, which can only be left out where there is one.
+PARTS = {"promotions that stand": ["--pruner", "{name: SuccessiveHalving, reduction_factor: 3}"]}
 SWITCHES = {**{lever: ["--without", lever] for lever in LEVERS}, **OPTIONS}
 ALL, NONE = "all levers", "no lever"
 USUAL = ("demo-NHITS", "ercot_zones-MLP", "tourism_quarterly-PatchTST")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -66,18 +65,6 @@ def test_a_pruned_training_stops_at_that_check_and_trains_no_step_more(job: Call
     assert trained.ending.outcome == "pruned"
     assert "step 4" in (trained.ending.reason or "")
     assert steps == [1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("spared_seconds", "step", "outcome"), [(3600.0, 2, "complete"), (3600.0, 4, "pruned"), (1e-9, 2, "pruned")]
-)
-def test_a_training_that_is_soon_through_is_not_stopped_in_its_first_third(
-    job: Callable[..., Job], spared_seconds: float, step: int, outcome: str
-) -> None:
-    own = job()
-    own = replace(own, plan=replace(own.plan, spared_seconds=spared_seconds))
-    assert own.plan.max_steps == 6
-    assert train(own, ask(PruneAt(step)), is_prunable=True, interruption=never).ending.outcome == outcome
 
 
 def test_the_default_configuration_is_not_pruned(job: Callable[..., Job]) -> None:

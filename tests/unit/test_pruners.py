@@ -9,7 +9,7 @@ import pytest
 from sampler_policies.decision import Decision
 from sampler_policies.errors import InputError
 from sampler_policies.facts import BudgetFacts, Limit
-from sampler_policies.pruners import build_pruner, choose_pruner, spared_seconds
+from sampler_policies.pruners import build_pruner, choose_pruner
 from sampler_policies.standing_halving import StandingHalvingPruner
 
 # Optuna marks some pruners as experimental.
@@ -64,18 +64,14 @@ def test_brackets_are_counted_as_optuna_counts_them(checks: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "words", "spared"),
-    [(Limit(seconds=600.0), "time is what", 60.0), (Limit(steps=20_000), "training steps are what", 0.0)],
+    ("limit", "words"),
+    [(Limit(seconds=600.0), "time is what"), (Limit(steps=20_000), "training steps are what")],
 )
-def test_where_time_or_steps_end_the_study_what_is_saved_buys_more_trials(
-    limit: Limit, words: str, spared: float
-) -> None:
+def test_where_time_or_steps_end_the_study_what_is_saved_buys_more_trials(limit: Limit, words: str) -> None:
     decision = choose_pruner(replace(budget(trials=200), limit=limit), None, {})
     assert (decision.choice, decision.rule) == ("StandingHalving", "Successive halving")
     assert decision.arguments == {"min_resource": 100, "reduction_factor": 3}
     assert decision.reason.startswith(words)
-    assert spared_seconds(decision, replace(budget(), limit=limit)) == spared
-    assert ("none that is through within 60 s stops in its first third" in decision.reason) == (spared > 0.0)
     assert isinstance(build_pruner(decision), StandingHalvingPruner)
 
 
