@@ -1,41 +1,73 @@
 # make demo   set up .venv and tune AutoNHITS on AirPassengers with two workers
 # make test   set up .venv and check everything: style, types, import contracts, tests with coverage
+# make test-versions   run the smoke tests with the oldest and the newest versions of the libraries below castpool
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BASELINES_READY := $(VENV)/.baselines
+VERSIONS := oldest newest
+# What the tests of the baselines need beside castpool. statsforecast and fugue ask for pandas below 3 and work with
+# pandas 3: pip installs them without their dependencies, which are in the first line. Nothing is compiled to bytecode in
+# advance: the tests import a small part of these packages.
+BASELINES := "statsmodels>=0.14.5" "adagio>=0.2.6" "chronos-forecasting>=2.3,<3" "timesfm>=3,<4"
+WITHOUT_DEPENDENCIES := statsforecast==2.1.1 fugue==0.9.7
 
-.PHONY: demo test test-all check fast setup clean
+.PHONY: demo test test-all test-versions check policies fast setup clean
 
 demo: $(READY)
 	$(BIN)/castpool tune --demo --workers 2
 
-# In the order in which they are collected: what takes longest, the acceptance tests, comes first and not alone at the end.
-# A test that fails is run once more, and named in the summary: with real processes on a busy machine, a test may lose a
-# race against what it tests. What fails twice has failed.
-test: check
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --reruns 1 -rR --cov --cov-report term
+# In the order of collection: the acceptance tests, which take longest, come first.
+test: check $(BASELINES_READY)
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --cov --cov-report term
 
-# And what takes minutes more: every model run by Ray.
-test-all: check
+# Also the tests that take minutes: every model run by Ray.
+test-all: check $(BASELINES_READY)
 	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "slow or not slow"
+
+# The smoke tests with the lowest and with the highest versions of the libraries whose private parts castpool uses.
+test-versions: $(VERSIONS:%=.versions/%/.ready)
+	for version in $(VERSIONS); do .versions/$$version/bin/python -m pytest -n 0 -m smoke tests || exit 1; done
+
+.versions/oldest/.ready: $(READY)
+	$(PYTHON) -m venv --clear .versions/oldest
+	$(BIN)/python tests/lowest_versions.py > .versions/oldest/constraints.txt
+	.versions/oldest/bin/python -m pip install --quiet --constraint .versions/oldest/constraints.txt --editable ".[test]"
+	touch $@
+
+.versions/newest/.ready: $(READY)
+	$(PYTHON) -m venv --clear .versions/newest
+	.versions/newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable ".[test]"
+	touch $@
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+# The page of all policies, written by the code; a test compares them.
+policies: $(READY)
+	$(BIN)/python -m castpool.sampler_policies.policy_page > docs/policies.md
 
 # The tests that take seconds.
 fast: $(READY)
-	$(BIN)/python -m pytest -n 2 tests/unit tests/storage
+	$(BIN)/python -m pytest -n 2 tests/sampler_policies tests/storage tests/workers/data tests/workers/spec tests/workers/support
 
-setup: $(READY)
+setup: $(BASELINES_READY)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@
 
+$(BASELINES_READY): $(READY) Makefile
+	{ $(BIN)/python -m pip install --quiet --no-compile $(BASELINES) && \
+	  $(BIN)/python -m pip install --quiet --no-compile --no-deps $(WITHOUT_DEPENDENCIES); } || \
+	  echo "WARNING: statsforecast, chronos or timesfm could not be installed: the tests that need them are skipped" >&2
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info castpool-out .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .versions build *.egg-info castpool-out .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,7 +1,7 @@
-"""What is said to a user whose input cannot work.
+"""The error for input that cannot work.
 
 InputError
-└── (everything a person can mend by writing something else: exit code 2)
+└── (everything that the user can correct in the command or the spec: exit code 2)
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from castpool.errors import CastpoolError
 
-class InputError(ValueError):
-    """One sentence for one wrong input: the field, the value that it got, and what to write instead.
+
+class InputError(CastpoolError, ValueError):
+    """One sentence for one wrong input: the field, the value that it got, and the remedy.
 
     Raised before anything is written, so that nothing has to be undone.
     """

@@ -1,20 +1,22 @@
-"""What can go wrong with the storage, each with its remedy.
+"""Errors of the storage, each with its remedy.
 
 StorageError                      exit code 1
 ├── StorageURLError               exit code 2: a URL that is not PostgreSQL's
-├── ArtifactURLError              exit code 2: a URL that no artifact store is at
+├── ArtifactURLError              exit code 2: a URL without an artifact store
 ├── StudyNotFoundError            exit code 2: no study of that name
-├── StudyConflictError            exit code 2: same name, another meaning
-├── SchemaVersionError            exit code 2: tables made by another castpool
+├── StudyConflictError            exit code 2: same name, a different configuration
+├── SchemaVersionError            exit code 2: tables of another castpool or Optuna
 ├── StorageUnreachableError       exit code 3: no server answers
 │   └── EmbeddedServerError       exit code 3: the embedded server cannot start
-└── LeaseLostError                never leaves a worker: the slot belongs to somebody else now
+└── LeaseLostError                never leaves a worker: another worker has the slot's lease
 """
 
 from __future__ import annotations
 
+from castpool.errors import CastpoolError
 
-class StorageError(Exception):
+
+class StorageError(CastpoolError):
     """The storage refused or failed; the message says what to do."""
 
     exit_code = 1
@@ -39,13 +41,13 @@ class StudyNotFoundError(StorageError):
 
 
 class StudyConflictError(StorageError):
-    """A study of that name exists and its trials mean something else."""
+    """A study of that name exists with a different configuration."""
 
     exit_code = 2
 
 
 class SchemaVersionError(StorageError):
-    """The tables were made by another version of castpool."""
+    """The tables are of a version of castpool or Optuna that this castpool does not know."""
 
     exit_code = 2
 
@@ -61,4 +63,4 @@ class EmbeddedServerError(StorageUnreachableError):
 
 
 class LeaseLostError(StorageError):
-    """The lease on a slot has passed to another worker; nothing may be written for it any more."""
+    """The lease of a slot was lost to another worker; nothing may be written for the attempt any more."""

@@ -1,4 +1,4 @@
-"""Whether the storage answers, for the health check of a container: `python -m storage.ping`."""
+"""Whether the storage answers, for the health check of a container: `python -m castpool.storage.ping`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 
 import psycopg
 
-from storage.errors import StorageError
-from storage.secrets import secret, with_password
-from storage.url import URL_VARIABLE, parse
+from castpool.storage.errors import StorageError
+from castpool.storage.secrets import secret, with_password
+from castpool.storage.url import URL_VARIABLE, parse
 
 SECONDS = 5
 

@@ -1,37 +1,37 @@
-"""Creating what is missing, once, adding to an older version's tables, and refusing a newer one's."""
+"""Create the tables once, migrate those of an older version, and refuse those of a newer one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 from alembic.script import ScriptDirectory
-from optuna.storages import _rdb as optuna_tables
+from optuna import __version__ as optuna_version
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ProgrammingError
 
-from storage.engine import transaction
-from storage.errors import SchemaVersionError, StorageError
-from storage.sql import schema as sql
-from storage.url import redacted
+from castpool.private_api.optuna import table_migrations
+from castpool.storage.connection.engine import transaction
+from castpool.storage.errors import SchemaVersionError, StorageError
+from castpool.storage.sql import schema as sql
+from castpool.storage.url import redacted
 
-VERSION = 2
-# Any number that nobody else uses: all processes that create tables wait for each other on it.
+VERSION = 4
+# An arbitrary number that no other program uses: all processes that create tables wait for this lock.
 ADVISORY_LOCK = 0x63617374706F6F6C
 
 
 def ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> None:
-    """Create what is missing, once, however many processes ask at the same moment.
+    """Create or migrate the tables, once, however many processes ask at the same moment.
 
     Args:
         engine: the database.
-        create_optuna_tables: creates Optuna's tables, or refuses those of another Optuna.
+        create_optuna_tables: creates Optuna's tables, or refuses those of an older Optuna.
 
     Raises:
-        SchemaVersionError: the tables are another castpool's.
-        StorageError: the user may not create tables, or not read those that are there.
+        SchemaVersionError: the tables are of a castpool or an Optuna that this castpool does not know.
+        StorageError: the user may not create tables, or not read the existing ones.
     """
     try:
         version = _ensure(engine, create_optuna_tables)
@@ -45,21 +45,36 @@ def ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> None:
     if version != VERSION:
         raise SchemaVersionError(
             f"storage: its tables are of version {version} and this castpool knows {VERSION}; use the castpool that "
-            "made them, or another database."
+            "created them, or another database."
         )
-    if _optuna_version(engine) != optuna_head():
+    if _known_optuna_revision(engine) != optuna_revisions()[0]:
         create_optuna_tables()
 
 
 @cache
-def optuna_head() -> str | None:
-    """Return the version of the tables that the installed Optuna works on."""
-    return ScriptDirectory(str(Path(optuna_tables.__file__).parent / "alembic")).get_current_head()
+def optuna_revisions() -> tuple[str, ...]:
+    """Return the revisions of Optuna's tables that the installed Optuna knows, the one that it works on first."""
+    scripts = ScriptDirectory(str(table_migrations()))
+    return tuple(script.revision for script in scripts.walk_revisions())
 
 
-def _optuna_version(engine: Engine) -> str | None:
+def _known_optuna_revision(engine: Engine) -> str | None:
+    """Return the revision of Optuna's tables, None before there are any.
+
+    Raises:
+        SchemaVersionError: the installed Optuna does not know the revision.
+    """
     with engine.connect() as connection:
-        return connection.exec_driver_sql(sql.OPTUNA_VERSION).scalar()
+        if connection.exec_driver_sql(sql.OPTUNA_EXISTS).scalar() is None:
+            return None
+        found = connection.exec_driver_sql(sql.OPTUNA_REVISION).scalar()
+    known = optuna_revisions()
+    if found is not None and found not in known:
+        raise SchemaVersionError(
+            f"storage: Optuna's tables are of revision {found}, and the installed Optuna {optuna_version} knows "
+            f"{', '.join(known)}; install the Optuna that created them, or use another database."
+        )
+    return found
 
 
 def _ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> int:
@@ -68,12 +83,15 @@ def _ensure(engine: Engine, create_optuna_tables: Callable[[], object]) -> int:
     with transaction(engine) as connection:
         # Held until this transaction ends; Optuna's own connection creates its tables meanwhile.
         connection.exec_driver_sql(sql.LOCK, {"key": ADVISORY_LOCK})
-        # Looked up in another transaction: one that began before the wait may still remember that there is no table.
+        # Read in another transaction: one that began before the wait may not see the tables.
         if (version := _version(engine)) is not None and version >= VERSION:
             return version
+        _known_optuna_revision(engine)
         if version is None:
             create_optuna_tables()
         connection.exec_driver_sql(sql.TABLES)
+        if version is not None:
+            connection.exec_driver_sql(sql.BUDGETS_FROM_COLUMNS)
         connection.exec_driver_sql(sql.SET_VERSION, {"version": VERSION})
         return VERSION
 

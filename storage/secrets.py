@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from storage.errors import StorageURLError
+from castpool.storage.errors import StorageURLError
 
 PASSWORD = "PGPASSWORD"
 

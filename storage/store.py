@@ -1,4 +1,4 @@
-"""The storage that a process has open: one engine, Optuna's view of it, and the server if it is embedded."""
+"""The open storage of a process: one engine, Optuna's storage on it, and the server if it is embedded."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from storage import schema, trials
-from storage.embedded import EmbeddedServer
-from storage.engine import FIRST_PATIENCE_SECONDS, connect, patiently, unreachable
-from storage.optuna_trials import PoolStorage
-from storage.secrets import secret, with_password
-from storage.url import URL_VARIABLE, parse, redacted
+from castpool.storage import schema
+from castpool.storage.attempts import lifecycle
+from castpool.storage.connection.engine import FIRST_PATIENCE_SECONDS, connect, retry_during_outage, unreachable_error
+from castpool.storage.optuna_storage.pool_storage import PoolStorage
+from castpool.storage.secrets import secret, with_password
+from castpool.storage.server.embedded import EmbeddedServer
+from castpool.storage.url import URL_VARIABLE, parse, redacted
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open storage. ``trials`` is what Optuna studies are given as their storage."""
+    """An open storage. ``trials`` is the storage of Optuna studies."""
 
     url: URL
     engine: Engine
@@ -29,12 +30,12 @@ class Store:
 
     @property
     def address(self) -> str:
-        """The URL without secrets, for people and for `optuna.load_study`."""
+        """The URL without secrets, for messages and for `optuna.load_study`."""
         return redacted(self.url)
 
     @property
     def url_for_others(self) -> str | None:
-        """What other processes of this user open it by, secrets included; None is the embedded server."""
+        """The URL with its secrets, for other processes of this user; None is the embedded server."""
         return None if self.is_embedded else self.url.render_as_string(hide_password=False)
 
 
@@ -52,7 +53,7 @@ def open_store(
     Raises:
         StorageURLError: the URL is not PostgreSQL's.
         StorageUnreachableError: no server answers within ``patience_seconds``.
-        SchemaVersionError: the tables are another castpool's.
+        SchemaVersionError: the tables are of a castpool or an Optuna that this castpool does not know.
     """
     url = url or secret(URL_VARIABLE)
     if url is not None:
@@ -72,9 +73,9 @@ def _opened(
     engine = connect(url, application_name, patience_seconds)
     try:
         try:
-            patiently(lambda: schema.ensure(engine, lambda: trials.create_tables(url)), patience_seconds)
+            retry_during_outage(lambda: schema.ensure(engine, lambda: lifecycle.create_tables(url)), patience_seconds)
         except (OperationalError, InterfaceError) as error:
-            raise unreachable(url, error) from None
+            raise unreachable_error(url, error) from None
         yield Store(url, engine, PoolStorage(engine), is_embedded, notes)
     finally:
         engine.dispose()

@@ -1,4 +1,4 @@
-"""What all tests share: one embedded server a test run, a database of its own for each test that asks."""
+"""Fixtures of all tests: one embedded server for each test run, a fresh database for each test that asks for one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
-from storage.embedded import EmbeddedServer
-from storage.store import Store, open_store
+from castpool.storage.server.embedded import EmbeddedServer
+from castpool.storage.store import Store, open_store
 
 HOME_VARIABLE = "CASTPOOL_TEST_HOME"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -30,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = tempfile.mkdtemp(prefix="castpool-test-", dir="/tmp")
         os.chmod(folder, 0o755)
         os.environ[HOME_VARIABLE] = folder
-        config.stash[OWN_HOME] = folder
+        config.stash[MADE_HOME] = folder
     os.environ["CASTPOOL_HOME"] = os.environ[HOME_VARIABLE]
     os.environ.pop("CASTPOOL_STORAGE", None)
     # Tests run side by side, and threads that spin while they wait take the cores from each other. Read by torch when
@@ -40,22 +41,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    folder = config.stash.get(OWN_HOME, None)
+    folder = config.stash.get(MADE_HOME, None)
     if folder is not None:
         os.environ.pop(HOME_VARIABLE, None)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-OWN_HOME = pytest.StashKey[str]()
+MADE_HOME = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if SHARED_DATA.is_dir() or os.environ.get("CASTPOOL_REQUIRE_SHARED_DATA"):
-        return  # where they are required, a missing one fails its test
-    skip = pytest.mark.skip(reason=f"the shared data sets are not at {SHARED_DATA}")
-    for item in items:
-        if "shared_data" in item.keywords:
-            item.add_marker(skip)
+    # Where they are required, what is missing fails its test.
+    if not SHARED_DATA.is_dir() and not os.environ.get("CASTPOOL_REQUIRE_SHARED_DATA"):
+        skip = pytest.mark.skip(reason=f"the shared data sets are not at {SHARED_DATA}")
+        for item in items:
+            if "shared_data" in item.keywords:
+                item.add_marker(skip)
+    if not os.environ.get("CASTPOOL_REQUIRE_BASELINES"):
+        for item in items:
+            for needed in item.iter_markers("needs"):
+                if find_spec(module := needed.args[0]) is None:
+                    item.add_marker(pytest.mark.skip(reason=f"{module} is not installed: run make setup"))
 
 
 @pytest.fixture(scope="session")
@@ -117,14 +123,14 @@ def administer(server: URL, statement: str) -> None:
 
 @pytest.fixture
 def castpool(database: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a command in a process group of its own; whatever it leaves behind fails the test."""
+    """Start a command in a process group of its own; a process that it leaves behind fails the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers", *arguments],
+            [sys.executable, "-m", "castpool", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "CASTPOOL_STORAGE": database, "PYTHONPATH": os.getcwd(), **environment},
+            env={**os.environ, "CASTPOOL_STORAGE": database, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -139,11 +145,11 @@ def castpool(database: str, tmp_path: Path) -> Iterator[Callable[..., subprocess
             process.kill()
             process.communicate()
     groups = {process.pid for process in started}
-    ours = [own for own in psutil.process_iter() if _group(own) in groups or _storage(own) == database]
+    ours = [process for process in psutil.process_iter() if _group(process) in groups or _storage(process) == database]
     _, left = psutil.wait_procs(ours, timeout=60)  # Ray's agents look now and then whether their node is there
-    left = [own for own in left if own.is_running() and own.status() != psutil.STATUS_ZOMBIE]
-    for own in left:
-        own.kill()
+    left = [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    for process in left:
+        process.kill()
     assert left == []
 
 

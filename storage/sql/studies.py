@@ -1,8 +1,8 @@
-"""Studies: Optuna's, and castpool's own beside them."""
+"""Studies: Optuna's, and castpool's tables beside them."""
 
 from __future__ import annotations
 
-from storage.sql.slots import LIMIT
+from castpool.storage.sql.slots import BUDGETS, SEARCH_IS_OVER, TRIAL
 
 INSERT = """
 WITH study AS (INSERT INTO studies (study_name) VALUES (%(name)s) ON CONFLICT DO NOTHING RETURNING study_id)
@@ -13,7 +13,7 @@ WITH study AS (INSERT INTO studies (study_name) VALUES (%(name)s) ON CONFLICT DO
 SELECT study_id FROM study
 """
 
-# All that is known of some or all studies, in their order.
+# Optuna's rows of one study or of all, in their order.
 STUDIES = """
 SELECT s.study_id, s.study_name,
        (SELECT array_agg(d.direction::text ORDER BY d.objective) FROM study_directions d
@@ -35,7 +35,7 @@ RETURNING study_id
 """
 SET_SYSTEM_ATTR = SET_USER_ATTR.replace("study_user_attributes", "study_system_attributes")
 
-# Optuna's tables do not cascade. castpool's own do, with the study's row.
+# Optuna's tables do not cascade. castpool's do, with the study's row.
 _OF_TRIALS = "trial_id IN (SELECT trial_id FROM trials WHERE study_id = %(study_id)s)"
 LOCK_STUDY = "SELECT study_id FROM studies WHERE study_id = %(study_id)s FOR UPDATE"
 DELETE = [
@@ -58,21 +58,36 @@ DELETE = [
     "DELETE FROM studies WHERE study_id = %(study_id)s RETURNING study_id",
 ]
 
-# --- castpool's own
+# --- castpool's tables
 
 KEEP_NEW = """
-INSERT INTO castpool_studies (study_id, spec, identity, plan, dataset, budget_seconds, budget_steps)
+INSERT INTO castpool_studies (study_id, spec, identity, plan, dataset, phase)
 VALUES (%(study_id)s, cast(%(spec)s AS jsonb), cast(%(identity)s AS jsonb), cast(%(plan)s AS jsonb), %(dataset)s,
-        %(budget_seconds)s, %(budget_steps)s)
+        %(phase)s)
 ON CONFLICT DO NOTHING
 """
 
-# Asked for again, what was stopped is tried again.
+# A stopped study is resumed by the command that creates it.
 KEEP = """
 UPDATE castpool_studies
-   SET spec = cast(%(spec)s AS jsonb), plan = cast(%(plan)s AS jsonb), budget_seconds = %(budget_seconds)s,
-       budget_steps = %(budget_steps)s, stopped = NULL
+   SET spec = cast(%(spec)s AS jsonb), plan = cast(%(plan)s AS jsonb), stopped = NULL
  WHERE study_id = %(study_id)s
+"""
+
+# What is spent stays as it is.
+SET_LIMITS = """
+INSERT INTO castpool_budgets (study_id, kind, "limit", reserved)
+SELECT %(study_id)s, asked.kind, asked."limit", coalesce(asked."limit" * %(reserved_share)s, 0)
+  FROM unnest(cast(%(kinds)s AS text[]), cast(%(limits)s AS float8[])) AS asked (kind, "limit")
+ON CONFLICT (study_id, kind) DO UPDATE SET "limit" = EXCLUDED."limit", reserved = EXCLUDED.reserved
+"""
+
+# After a budget was raised, the search goes on, and its finalists are judged again.
+SEARCH_AGAIN = f"""
+UPDATE castpool_studies c SET phase = %(phase)s
+ WHERE c.study_id = %(study_id)s AND c.phase IS NOT NULL AND NOT {SEARCH_IS_OVER}
+   AND EXISTS (SELECT FROM castpool_slots s
+                WHERE s.study_id = c.study_id AND s.kind = '{TRIAL}' AND s.ended_at IS NULL)
 """
 
 FIND = """
@@ -82,7 +97,7 @@ SELECT s.study_id, s.study_name AS name, c.spec, c.identity, c.plan, c.dataset, 
 
 IDENTITY = "SELECT identity FROM castpool_studies WHERE study_id = %(study_id)s FOR UPDATE"
 
-# A study of somebody else's. A bare one may be ours: a crash, or another process, between Optuna's row and castpool's.
+# A study that castpool did not create. A bare one may be castpool's: Optuna's row is written first.
 FOREIGN = """
 SELECT s.study_id FROM studies s
  WHERE s.study_name = %(name)s AND NOT EXISTS (SELECT FROM castpool_studies c WHERE c.study_id = s.study_id)
@@ -92,8 +107,8 @@ SELECT s.study_id FROM studies s
 """
 
 SUMMARIES = f"""
-SELECT s.study_name AS name, c.created_at, count(sl.slot) AS slots,
-       count(sl.ended_at) AS ended, {LIMIT} AS over
+SELECT s.study_name AS name, c.created_at, count(*) FILTER (WHERE sl.kind = '{TRIAL}') AS slots,
+       count(sl.ended_at) FILTER (WHERE sl.kind = '{TRIAL}') AS ended, c.stopped, c.phase, {BUDGETS} AS budgets
   FROM studies s JOIN castpool_studies c USING (study_id) JOIN castpool_slots sl USING (study_id)
  GROUP BY s.study_name, c.study_id ORDER BY c.created_at DESC
 """

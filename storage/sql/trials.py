@@ -2,15 +2,16 @@
 
 Optuna creates and migrates these tables (`optuna.storages._rdb.models`); it and castpool may write to a study at the
 same time. Two of its habits are kept with care. Times are UTC without a zone. A trial is inserted under a lock on
-its study's row, so within a study a higher ``trial_id`` was committed later: who has seen all up to some id finds
-what is new by ``trial_id >``. Infinities and NaN are NULL with a type beside them.
+its study's row, so within a study a higher ``trial_id`` was committed later: after all trials up to some id were
+read, ``trial_id >`` finds the new ones. Infinities and NaN are NULL with a type beside them.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-from storage.sql.slots import HELD, SPENT, TRAINED
+from castpool import attributes
+from castpool.storage.sql.slots import CHARGED, ENDED, HELD, TRAINED
 
 UNFINISHED = "('RUNNING', 'WAITING')"
 UTC_NOW = "clock_timestamp() AT TIME ZONE 'utc'"
@@ -44,8 +45,8 @@ NEWS = f"""{_TRIAL}
  ORDER BY t.trial_id
 """
 
-# Written together for one trial, while it has not ended: of these parts those that there are, in place of GATHERED.
-# What is there already is left alone, so that a trial's end may repeat what its reports have said.
+# Written together for one unfinished trial: the parts that a write has, in place of GATHERED. Equal values are left
+# alone, so that a trial's end may repeat its reports.
 GATHERED = "/* gathered */"
 _PARTS = {
     "params": """
@@ -87,7 +88,7 @@ _PARTS = {
      WHERE (had.intermediate_value, had.intermediate_value_type)
            IS DISTINCT FROM (EXCLUDED.intermediate_value, EXCLUDED.intermediate_value_type))
 """,
-    # Mostly it is one report and nothing else.
+    # Most writes are one report and nothing else.
     "report": """
 , the_report AS (
     INSERT INTO trial_intermediate_values AS had (trial_id, step, intermediate_value, intermediate_value_type)
@@ -109,11 +110,11 @@ _PARTS = {
 
 @cache
 def with_parts(statement: str, parts: tuple[str, ...]) -> str:
-    """Return the statement with these parts of what was gathered: the server plans no more than there is to do."""
-    return statement.replace(GATHERED, "".join(_PARTS[own] for own in parts))
+    """Return the statement with these parts of a write only, so that the server plans nothing in vain."""
+    return statement.replace(GATHERED, "".join(_PARTS[part] for part in parts))
 
 
-# A running trial in a slot does not wait for the disk at each report: its end does, and says it all again.
+# A running trial in a slot does not wait for the disk at each report: its end does, and repeats all reports.
 _LAZILY = "CASE WHEN %(is_lazy)s THEN set_config('synchronous_commit', 'off', true) END"
 WRITE = f"""
 WITH trial AS (
@@ -122,7 +123,7 @@ WITH trial AS (
 SELECT trial_id, {_LAZILY} FROM trial
 """
 
-# The same, and the news as they were just before it: who reports mostly asks next whether to go on.
+# The same, and the news just before it: after a report, mostly the pruner reads the trials.
 WRITE_AND_READ = f"""
 WITH trial AS (
     SELECT trial_id FROM trials WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED} FOR SHARE)
@@ -131,7 +132,7 @@ SELECT (SELECT count(*) FROM trial) AS written, news.*
   FROM (SELECT {_LAZILY}) AS lazily LEFT JOIN ({NEWS}) AS news ON true
 """
 
-# A trial's state: begun from WAITING, or ended with its values and whatever was still gathered.
+# A trial's state: begun from WAITING, or ended with its values and the remaining writes.
 BEGIN = f"""
 UPDATE trials SET state = 'RUNNING', datetime_start = {UTC_NOW} WHERE trial_id = %(trial_id)s AND state = 'WAITING'
 RETURNING trial_id
@@ -150,19 +151,8 @@ END = f"WITH {_END.format(condition='')} SELECT trial_id FROM trial"
 _STILL = f"ended_at IS NULL AND EXISTS (SELECT FROM trials WHERE trial_id = %(trial_id)s AND state IN {UNFINISHED})"
 END_WITH_SLOT = f"""
 WITH before AS (SELECT slot, {TRAINED} AS trained FROM castpool_slots WHERE {HELD} AND {_STILL} FOR UPDATE)
-, held AS (
-    UPDATE castpool_slots s
-       SET outcome = %(outcome)s, ended_at = CASE WHEN %(outcome)s::text IS NOT NULL THEN now() END, lease_until = NULL,
-           worker_id = CASE WHEN %(outcome)s::text IS NOT NULL THEN s.worker_id END,
-           step = CASE WHEN %(outcome)s::text IS NOT NULL THEN greatest(s.step, %(step)s) END,
-           steps = s.steps + before.trained, reason = %(reason)s,
-           failures = s.failures || CASE WHEN %(failure)s::text IS NULL THEN '{{}}'::jsonb ELSE jsonb_build_object(
-               %(failure)s::text, coalesce((s.failures ->> %(failure)s::text)::int, 0) + 1) END,
-           checkpoint = CASE WHEN %(keeps_checkpoint)s THEN s.checkpoint END,
-           checkpoint_step = CASE WHEN %(keeps_checkpoint)s THEN s.checkpoint_step END
-      FROM before WHERE s.study_id = %(study_id)s AND s.slot = before.slot
-    RETURNING s.slot, before.trained)
-{SPENT}
+, held AS ({ENDED})
+{CHARGED}
 , {_END.format(condition="AND EXISTS (SELECT FROM held)")}
 SELECT trial_id FROM trial
 """
@@ -191,7 +181,7 @@ WITH trial AS ({_NEW.format(trial_id=_NEW_ID, source="FROM studies WHERE study_i
 """
 
 # For a slot, to which the trial is attached in the same statement. Asked again after a lost answer, it finds the
-# trial there already and makes none; one that `yields` makes none either where somebody has enqueued another since.
+# trial and creates none; one that `yields` creates none either where the user has enqueued another since.
 CREATE_IN_SLOT = f"""
 WITH held AS (
     UPDATE castpool_slots s SET trial_id = {_NEW_ID}
@@ -213,7 +203,7 @@ SELECT t.trial_id, t.number, t.datetime_start
 STATE = "SELECT study_id, state::text AS state FROM trials WHERE trial_id = %(trial_id)s"
 ID_OF_NUMBER = "SELECT trial_id FROM trials WHERE study_id = %(study_id)s AND number = %(number)s"
 
-# Optuna's own heartbeat, for whoever watches the study with Optuna, which keeps it in the session's time zone.
+# Optuna's own heartbeat, for tools that use Optuna, which keeps it in the session's time zone.
 BEAT = """
 INSERT INTO trial_heartbeats (trial_id, heartbeat) VALUES (%(trial_id)s, localtimestamp)
 ON CONFLICT (trial_id) DO UPDATE SET heartbeat = EXCLUDED.heartbeat
@@ -224,7 +214,7 @@ SELECT h.trial_id FROM trial_heartbeats h JOIN trials t USING (trial_id)
    AND h.heartbeat < localtimestamp - make_interval(secs => %(grace_seconds)s)
 """
 
-# A trial that somebody enqueued through Optuna, taken for a slot.
+# A trial that the user enqueued through Optuna, begun in a slot.
 BEGIN_IN_SLOT = f"""
 WITH held AS (SELECT slot FROM castpool_slots WHERE {HELD} AND ended_at IS NULL FOR UPDATE)
 , trial AS (
@@ -233,14 +223,14 @@ WITH held AS (SELECT slot FROM castpool_slots WHERE {HELD} AND ended_at IS NULL 
 , attached AS (UPDATE castpool_slots SET trial_id = trial.trial_id FROM trial WHERE {HELD})
 , noted AS (
     INSERT INTO trial_user_attributes (trial_id, key, value_json)
-    SELECT trial_id, 'castpool', %(note)s FROM trial
+    SELECT trial_id, '{attributes.ATTEMPT}', %(note)s FROM trial
     ON CONFLICT (trial_id, key) DO UPDATE SET value_json = EXCLUDED.value_json)
 SELECT trial_id FROM trial
 """
 
-# What people see of a study's trials.
-# `deepest` is the last report. Optuna keeps infinities and NaN as NULL, with a type beside it.
-VIEWS = """
+# The trials of a study as commands display them. `deepest` is the last report.
+# Optuna keeps infinities and NaN as NULL, with a type beside it.
+VIEWS = f"""
 SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AT TIME ZONE 'utc' AS started_at,
        t.datetime_complete AT TIME ZONE 'utc' AS ended_at, v.value, deepest.step, deepest.last_value,
        note.value_json AS note, reason.value_json AS reason, s.slot, s.outcome
@@ -249,8 +239,8 @@ SELECT t.trial_id, t.number, t.state::text AS state, t.datetime_start AT TIME ZO
   LEFT JOIN LATERAL (
         SELECT step, intermediate_value AS last_value FROM trial_intermediate_values i
          WHERE i.trial_id = t.trial_id ORDER BY step DESC LIMIT 1) deepest ON true
-  LEFT JOIN trial_user_attributes note ON note.trial_id = t.trial_id AND note.key = 'castpool'
-  LEFT JOIN trial_user_attributes reason ON reason.trial_id = t.trial_id AND reason.key = 'reason'
+  LEFT JOIN trial_user_attributes note ON note.trial_id = t.trial_id AND note.key = '{attributes.ATTEMPT}'
+  LEFT JOIN trial_user_attributes reason ON reason.trial_id = t.trial_id AND reason.key = '{attributes.REASON}'
   LEFT JOIN castpool_slots s ON s.study_id = t.study_id AND s.trial_id = t.trial_id
  WHERE t.study_id = %(study_id)s ORDER BY t.number
 """

@@ -1,4 +1,4 @@
-"""Who works, or has worked, on a study."""
+"""The registry of workers: who is training, and who has left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEAVE_BY_PROCESS = (
 PRESENT = """
 SELECT DISTINCT ON (w.worker_id) w.worker_id, w.host, w.pid, w.joined_at,
        extract(epoch FROM now() - w.last_beat)::float AS silent_seconds,
-       s.slot, s.attempt, s.step
+       s.slot, s.attempt, s.step, s.kind
   FROM castpool_workers w
   LEFT JOIN castpool_slots s ON s.worker_id = w.worker_id AND s.ended_at IS NULL
  WHERE w.study_id = %(study_id)s AND w.left_at IS NULL
@@ -22,7 +22,7 @@ SELECT DISTINCT ON (w.worker_id) w.worker_id, w.host, w.pid, w.joined_at,
  ORDER BY w.worker_id, s.slot DESC
 """
 
-# The connections that are needed, over those that there are: one for each worker, and those of everybody else.
+# The share of the server's connections that are needed: one for each worker, and those of other programs.
 SHARE = """
 SELECT ((SELECT count(*) FROM castpool_workers WHERE left_at IS NULL AND last_beat > now() - interval '2 minutes')
       + (SELECT count(*) FROM pg_stat_activity

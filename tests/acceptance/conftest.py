@@ -1,4 +1,4 @@
-"""The command line as a user has it: in this process for sentences, in processes of its own for work."""
+"""The command line as a user has it: in this process for messages, in other processes for work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result as CliResult
 from typer.testing import CliRunner
 
-from workers.cli import app
+from castpool.workers.cli.app import app
 
 # A small model for a few steps: the whole way, in seconds.
 QUICK = ["--model", "MLP", "--horizon", "4", "--max-steps", "20", "--space", "{hidden_size: [8, 16], num_layers: 2}"]
@@ -21,7 +21,7 @@ QUICK = ["--model", "MLP", "--horizon", "4", "--max-steps", "20", "--space", "{h
 
 @pytest.fixture
 def cli(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CliResult]:
-    """Run a command in this process, on a database of the test's own, in an empty folder."""
+    """Run a command in this process, on a database for this test alone, in an empty folder."""
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)

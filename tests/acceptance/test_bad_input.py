@@ -107,7 +107,7 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
         ["--space", "learning_rate: {when: {n_layer: 2}, low: 0.1, high: 0.2}"],
         ["space.learning_rate.when", "'n_layer'"],
     ),
-    "input that does not fit": (["--space", "input_size: [8, 500]"], ["space.input_size", "500", "up to 52"]),
+    "input that does not fit": (["--space", "input_size: [8, 500]"], ["space.input_size", "500", "up to 48"]),
     "space that is no YAML": (["--space", "dropout: [0.0"], ["space", "not YAML"]),
     "multivariate model, one series": (["--model", "iTransformer"], ["model", "iTransformer", "NHITS"]),
     "exogenous column that the data lacks": (
@@ -120,6 +120,27 @@ FLAGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "future column without its future": (["--futr-exog", "price"], ["futr_exog", "price", "--futr-data"]),
     "future data that is not used": (["--futr-data", "data.csv"], ["futr_data", "--futr-exog"]),
+    "holdout below the horizon": (["--holdout", "3"], ["holdout", "3", "at least the horizon, 4, or 0 for none"]),
+    "holdout that leaves too little": (["--holdout", "50"], ["data", "series shorter than", "--holdout (now 50)"]),
+    "fewer than no finalists": (["--finalists", "-1"], ["finalists", "-1", "0 for no verification"]),
+    "ensemble without members": (["--ensemble", "0"], ["ensemble", "0", "at least 1, or none"]),
+    "ensemble that is no number": (["--ensemble", "many"], ["ensemble", "'many'", "at least 1, or none"]),
+    "members of no kind": (["--members", "deep"], ["members", "'deep'", "all"]),
+    "unknown baseline": (["--baselines", "AutoETZ"], ["baselines", "'AutoETZ'", "did you mean 'AutoETS'?"]),
+    "pretrained model that is not there": (["--baselines", "chronos:/nowhere"], ["baselines", "/nowhere"]),
+    "level beyond 100": (["--level", "120"], ["level", "120", "between 0 and 100"]),
+    "level that is no number": (["--level", "high"], ["level", "'high'", "between 0 and 100"]),
+    "levels twice": (["--level", "80", "--loss", "{name: MQLoss, level: [90]}"], ["level", "[80]", "one of the two"]),
+    "levels of a loss without": (["--level", "80", "--loss", "IQLoss"], ["level", "IQLoss", "MQLoss"]),
+    "season of nothing": (["--season", "0"], ["season", "0"]),
+    "requirement without a holdout": (
+        ["--holdout", "0", "--require-better-than", "naive"],
+        ["require_better_than", "naive", "write --holdout"],
+    ),
+    "requirement on what is not compared": (
+        ["--require-better-than", "naiv"],
+        ["require_better_than", "'naiv'", "did you mean 'naive'?"],
+    ),
     "name that is no name": (["--name", "a/b"], ["name", "'a/b'", "letters"]),
     "short series": (["--short-series", "pad"], ["short_series", "'pad'"]),
     "checks beyond the training": (["--max-steps", "10", "--val-check-steps", "20"], ["val_check_steps", "20", "10"]),
@@ -202,7 +223,7 @@ def test_a_server_that_does_not_answer(cli: Cli) -> None:
 
 @pytest.mark.parametrize("command", ["worker", "pool", "status", "best", "result"])
 def test_a_study_that_is_not_there(cli: Cli, command: str) -> None:
-    assert "'nobody'" in sentence_of(cli(command, "nobody"))
+    assert "'absent'" in sentence_of(cli(command, "absent"))
 
 
 def test_a_result_that_is_not_there(cli: Cli) -> None:
@@ -215,7 +236,7 @@ def test_an_address_that_is_not_mlflows(cli: Cli, command: list[str]) -> None:
     assert "tracking_uri: got ftp://localhost; write one as http://localhost:5000" in sentence
 
 
-def test_nobody_has_said_where_mlflow_is(cli: Cli) -> None:
+def test_sync_without_a_tracking_uri(cli: Cli) -> None:
     assert "--tracking-uri" in sentence_of(cli("sync"))
 
 

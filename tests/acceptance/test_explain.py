@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import Result as CliResult
 
-from sampler_policies.catalogue import names
+from castpool.sampler_policies.spaces.model_catalogue import names
 from tests.acceptance.conftest import monthly
 
 Cli = Callable[..., CliResult]
@@ -52,12 +52,12 @@ SPECS: dict[str, tuple[list[str] | str, str, str]] = {
     "all continuous": (
         CONTINUOUS + "workers: 1\n",
         "GP",
-        "sampler: NumberedQMC until 10 trials have ended, then CurveGP",
+        "sampler: IndexedQMC until 10 trials have ended, then CurveGP",
     ),
     "default NHITS": (
         [*COMMON, "--model", "NHITS"],
         "GP",
-        "sampler: NumberedQMC until 4 trials have ended, then CurveGP",
+        "sampler: IndexedQMC until 4 trials have ended, then CurveGP",
     ),
     "five trials": ([*COMMON, "--model", "NHITS", "--trials", "5"], "space filling", "sampler: QMC"),
     "conditional": (CONDITIONAL, "TPE in groups", "sampler: TPE("),
@@ -69,7 +69,7 @@ SPECS: dict[str, tuple[list[str] | str, str, str]] = {
     "1,000 trials, 16 workers": (
         [*COMMON, "--model", "NHITS", "--trials", "1000", "--workers", "16"],
         "GP, then TPE",
-        "sampler: NumberedQMC until 10 trials have ended, then CurveGP until 300 trials have ended, then TPE(",
+        "sampler: IndexedQMC until 10 trials have ended, then CurveGP until 300 trials have ended, then TPE(",
     ),
 }
 
@@ -97,7 +97,10 @@ def test_each_spec_gets_its_answer(case: str, cli: Cli) -> None:
     assert ran.stdout.count("\n  not ") >= 8, "every other rule is rejected with a reason"
 
     values = json.loads(cli("explain", *arguments_of(case), "--json").stdout)
-    sampler, pruner = (next(own for own in values["decisions"] if own["subject"] == s) for s in ("sampler", "pruner"))
+    sampler, pruner = (
+        next(decision for decision in values["decisions"] if decision["subject"] == subject)
+        for subject in ("sampler", "pruner")
+    )
     assert sampler["rule"] == rule
     assert all(sampler["rejected"].values())
     assert pruner["reason"]
@@ -121,7 +124,7 @@ def test_nothing_is_written(cli: Cli, database: str) -> None:
 def test_a_warning_is_part_of_the_answer(cli: Cli) -> None:
     wide = ["--space", "{learning_rate: {low: 0.0001, high: 0.1}}"]
     ran = cli("explain", *COMMON, *wide)
-    assert "\nwarning: learning_rate is searched evenly from 0.0001 to 0.1" in ran.stdout
+    assert "\nwarning: learning_rate has a linear scale from 0.0001 to 0.1" in ran.stdout
 
 
 def test_with_a_kept_catalogue_torch_is_never_imported(cli: Cli, tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_with_a_kept_catalogue_torch_is_never_imported(cli: Cli, tmp_path: Path)
     root = Path(__file__).parents[2]
     environment["PYTHONPATH"] = str(root)
     code = (
-        "import sys; from workers.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "import sys; from castpool.workers.cli.app import app; app(sys.argv[1:], standalone_mode=False); "
         "print('torch' in sys.modules, 'neuralforecast' in sys.modules, file=sys.stderr)"
     )
     loaded = []
@@ -144,13 +147,13 @@ def test_models_are_listed_with_what_they_take(cli: Cli) -> None:
     listed = cli("models").stdout.splitlines()
     assert [line.split()[0] for line in listed[1:]] == list(names())
     values: list[dict[str, Any]] = json.loads(cli("models", "--json").stdout)
-    assert [own["name"] for own in values] == list(names())
-    by_name = {own["name"]: own for own in values}
+    assert [model["name"] for model in values] == list(names())
+    by_name = {model["name"]: model for model in values}
     assert by_name["iTransformer"]["multivariate"] and not by_name["NHITS"]["multivariate"]
     assert by_name["NHITS"]["exogenous"] == ["historical", "future", "static"]
     assert by_name["NHITS"]["dropout"] == ["dropout_prob_theta"]
     assert by_name["GRU"]["recurrent"]
-    rate = next(own for own in by_name["NHITS"]["space"] if own["name"] == "learning_rate")
+    rate = next(parameter for parameter in by_name["NHITS"]["space"] if parameter["name"] == "learning_rate")
     assert rate == {
         "name": "learning_rate",
         "kind": "float",

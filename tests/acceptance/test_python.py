@@ -1,4 +1,4 @@
-"""The Python face: `from workers import tune`, in scripts of their own."""
+"""The Python API: `from castpool import tune`, in scripts in processes of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAD = """
 import json
 import numpy as np
 import pandas as pd
-from workers import tune
+from castpool import tune
 
 months = np.arange(60)
 frame = pd.DataFrame({
@@ -73,7 +73,9 @@ def run(code: str, folder: Path, database: str) -> dict[str, object]:
 def test_a_frame_becomes_a_fitted_forecaster(tmp_path: Path, database: str) -> None:
     values = run(BY_NAME, tmp_path, database)
     assert values["rows"] == 4
-    assert values["columns"] == ["unique_id", "ds", "MLP"]
+    # Three trials have up to three similar losses, which are averaged.
+    members = (["MLP"], ["MLP_1", "MLP_2"], ["MLP_1", "MLP_2", "MLP_3"])
+    assert values["columns"] in [["unique_id", "ds", *names] for names in members]
     assert values["trials"] == 3
     assert isinstance(values["best"], float)
     assert values["best"] <= values["default"]  # type: ignore[operator]
@@ -85,20 +87,20 @@ def test_a_configured_auto_model_is_respected(tmp_path: Path, database: str) -> 
     assert (values["rows"], values["loss"], values["trials"]) == (4, "MyLoss", 4)
     study = optuna.load_study(study_name=str(values["study"]), storage=database)
     assert {"num_layers", "width"} <= set(study.trials[0].params)
-    # Nobody else can work on it: what the user wrote in Python is not in the storage, and nothing there is unpickled.
-    code = f"from workers.entry import main; main({database!r}, [{values['study']!r}])"
+    # No other process can work on it: the user's Python objects are not in the storage, and nothing there is unpickled.
+    code = f"from castpool.workers.pool.worker_process import main; main({database!r}, [{values['study']!r}])"
     study_row = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert "run the same Python again" in study_row.stderr
 
 
 def test_importing_the_package_is_quick_and_its_names_are_there() -> None:
-    code = "import sys, workers; assert 'torch' not in sys.modules; print(workers.__all__)"
+    code = "import sys, castpool; assert 'torch' not in sys.modules; print(*castpool.__all__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['Result', 'tune']"
-    from workers import tune
-    from workers import tune as again
+    assert {"Result", "StudySpec", "tune"} <= set(done.stdout.split())
+    from castpool import tune
+    from castpool import tune as again
 
     assert tune is again
     assert callable(tune)
     with pytest.raises(AttributeError):
-        __import__("workers").nothing  # noqa: B018
+        __import__("castpool").nothing  # noqa: B018

@@ -36,17 +36,17 @@ def test_one_command_tunes_all_and_fits_the_winner(castpool: Start, database: st
     assert "data-DLinear-h4: trial 0 complete" in err
     # One pool serves both, and neither waits for the other: each begins before the other is done.
     first, second = (study.trials for study in studies.values())
-    for own, other in ((first, second), (second, first)):
-        assert min(trial.datetime_start for trial in own) < max(trial.datetime_complete for trial in other)
+    for trials, others in ((first, second), (second, first)):
+        assert min(trial.datetime_start for trial in trials) < max(trial.datetime_complete for trial in others)
 
     code, out, err = finished(castpool("leaderboard", "--json"))
     assert code == 0, err
     (group,) = json.loads(out)
     assert (group["horizon"], group["loss"], group["val_size"]) == (4, "MAE", 4)
-    assert [own["study"] for own in group["studies"]] == sorted(
+    assert [study["study"] for study in group["studies"]] == sorted(
         (f"data-{model}-h4" for model in studies), key=lambda name: load(database, name).best_value
     )
-    assert all(own["ended"] == own["slots"] == 4 and own["hours"] > 0 for own in group["studies"])
+    assert all(study["ended"] == study["slots"] == 4 and study["hours"] > 0 for study in group["studies"])
     code, out, err = finished(castpool("leaderboard"))
     head, titles, first, *_ = out.splitlines()
     assert head.endswith("horizon 4, MAE of the last 4")
@@ -57,27 +57,27 @@ def test_one_command_tunes_all_and_fits_the_winner(castpool: Start, database: st
 def test_workers_elsewhere_serve_all_unfinished_studies(castpool: Start, database: str, data: Path) -> None:
     code, out, err = finished(castpool("create", "data.csv", *MODELS, "--trials", "2", "--json"))
     assert code == 0, err
-    assert [own["study"] for own in json.loads(out)] == ["data-MLP-h4", "data-DLinear-h4"]
+    assert [study["study"] for study in json.loads(out)] == ["data-MLP-h4", "data-DLinear-h4"]
     code, _, err = finished(castpool("worker"))
     assert code == 0, err
     for model in ("MLP", "DLinear"):
-        assert [own.state.is_finished() for own in load(database, f"data-{model}-h4").trials] == [True] * 2
+        assert [trial.state.is_finished() for trial in load(database, f"data-{model}-h4").trials] == [True] * 2
 
 
 def test_auto_says_which_models_and_why(cli: Cli) -> None:
     monthly(2).to_csv("data.csv", index=False)
     shown = cli("explain", "data.csv", "--model", "auto", "--horizon", "4")
     assert shown.exit_code == 0
-    assert "model: NHITS\n  rule: NHITS\n  it is quick and seldom far from the best\n" in shown.stdout
+    assert "model: NHITS\n  rule: NHITS\n  it trains fast and is rarely far from the best\n" in shown.stdout
     assert "not PatchTST: " in shown.stdout
     assert "TSMixer, horizon 4, on 2 series of 60 observations" in shown.stdout
     explained = json.loads(cli("explain", "data.csv", "--model", "auto", "--horizon", "4", "--json").stdout)
-    assert [own["model"] for own in explained] == ["NHITS", "DLinear", "TSMixer"]
+    assert [plan["model"] for plan in explained] == ["NHITS", "DLinear", "TSMixer"]
 
 
 def test_an_empty_storage_has_no_leaderboard_yet(cli: Cli) -> None:
     shown = cli("leaderboard")
-    assert (shown.exit_code, shown.stdout) == (0, "the storage has no studies yet: castpool tune makes one\n")
+    assert (shown.exit_code, shown.stdout) == (0, "the storage has no studies yet; castpool tune creates one\n")
 
 
 def test_a_wrong_one_among_several_gets_its_sentence_before_anything_runs(cli: Cli) -> None:

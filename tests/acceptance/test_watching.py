@@ -1,4 +1,4 @@
-"""Watching a study from outside: status, optuna-dashboard, plain Optuna, forecasting again."""
+"""A study seen from outside: status, optuna-dashboard, plain Optuna, a further forecast."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def tuned(castpool: Start, tmp_path: Path) -> Path:
 def test_a_finished_study_from_outside(castpool: Start, database: str, tuned: Path) -> None:
     study = optuna.load_study(study_name="data-MLP-h4", storage=database)
     assert [trial.state.is_finished() for trial in study.trials] == [True] * 3
-    subjects = [own["subject"] for own in study.user_attrs["castpool"]["decisions"]]
-    assert subjects[:2] == ["validation", "space"]
+    subjects = [decision["subject"] for decision in study.user_attrs["castpool"]["decisions"]]
+    assert subjects[:3] == ["holdout", "validation", "space"]
 
     code, out, _ = finished(castpool("status"))
     assert code == 0
@@ -50,11 +50,11 @@ def test_a_finished_study_from_outside(castpool: Start, database: str, tuned: Pa
     assert url is not None, printed
     with urllib.request.urlopen(f"{url.group()}api/studies", timeout=30) as answer:
         summaries = json.load(answer)["study_summaries"]
-    assert [own["study_name"] for own in summaries] == ["data-MLP-h4"]
+    assert [summary["study_name"] for summary in summaries] == ["data-MLP-h4"]
     with urllib.request.urlopen(f"{url.group()}api/studies/{summaries[0]['study_id']}", timeout=30) as answer:
         trials = json.load(answer)["trials"]
-    assert [own["number"] for own in trials] == [0, 1, 2]
-    assert all(own["intermediate_values"] for own in trials)
+    assert [trial["number"] for trial in trials] == [0, 1, 2]
+    assert all(trial["intermediate_values"] for trial in trials)
     dashboard.send_signal(signal.SIGINT)
     assert finished(dashboard, 30)[0] == 0
 
@@ -63,7 +63,10 @@ def test_forecasting_again(castpool: Start, tuned: Path) -> None:
     code, out, err = finished(castpool("forecast", str(tuned)))
     assert code == 0, err
     again = pd.read_csv(io.StringIO(out))
-    assert again["MLP"].tolist() == pytest.approx(pd.read_csv(tuned / "forecast.csv")["MLP"].tolist(), rel=1e-4)
+    fitted = pd.read_csv(tuned / "forecast.csv")
+    assert list(again) == list(fitted)
+    for name in again.columns[2:]:
+        assert again[name].tolist() == pytest.approx(fitted[name].tolist(), rel=1e-4)
 
     monthly(2, length=63).to_csv(tuned.parent / "newer.csv", index=False)
     code, out, err = finished(castpool("forecast", str(tuned), "--data", "newer.csv", "--out", "next.csv"))

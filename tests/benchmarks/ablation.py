@@ -1,106 +1,95 @@
-"""What each lever of castpool's speed is worth: left out alone, and put in alone.
+"""The effect of each of castpool's optimizations: disabled alone, and enabled alone.
 
     python -m tests.benchmarks.ablation [--pairs NAME ...] [--seeds 1 2 3] [--seconds 60] [--out FOLDER]
+    python -m tests.benchmarks.ablation --recorded --seconds 30 --seeds 1 --tables ablation-30s ablation-30s-alone
 
-For each pair and seed castpool runs with all levers, with none, without each, and with each alone; ``--without`` is the
-switch, for sampler, pruner and the frequency of checks their own options. Numbers of a variant, geometric means over
-pairs and seeds: the time until it is as good as castpool without any lever is at the end, over that one's time; its
-loss at the end, and the training steps that it had taken by then, over those of castpool with all levers. Records are
-kept, and what is there is not run again.
+For each pair and seed castpool runs with all optimizations, with none, without each, and with each alone. ``--disable``
+is the switch; sampler, pruner and the frequency of checks have their own options. The record of each run is added to
+FOLDER/TABLE.jsonl.xz, and a recorded run is not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
-from sampler_policies.levers import LEVERS
+from castpool.sampler_policies.optimizations import OPTIMIZATIONS
+from tests.benchmarks.ablation_tables import (
+    ALL,
+    NONE,
+    PARTS,
+    SWITCHED,
+    Records,
+    effect_table,
+    final_loss_table,
+    repeat_table,
+)
 from tests.benchmarks.time_to_loss.pairs import PAIRS
-from tests.benchmarks.time_to_loss.records import KEPT, Record, kept
+from tests.benchmarks.time_to_loss.records import MEASURED, read_records
 from tests.benchmarks.time_to_loss.systems import run_system
-from tests.benchmarks.time_to_loss.table import loss_ratio, mean, time_ratio, was_reached
 
-# What leaves a lever out; these have no name that --without knows.
+# The options that disable what `--disable` does not name.
 OPTIONS = {
     "sampler": ["--sampler", "Random"],
     "pruner": ["--pruner", "Nop"],
     "frequent-checks": ["--val-check-steps", "100"],
 }
-# Parts of the pruner, which can only be left out where there is one.
-PARTS = {"promotions that stand": ["--pruner", "{name: SuccessiveHalving, reduction_factor: 3}"]}
-SWITCHES = {**{lever: ["--without", lever] for lever in LEVERS}, **OPTIONS}
-ALL, NONE = "all levers", "no lever"
+PART_OPTIONS = {"demotion": ["--pruner", "{name: SuccessiveHalving, reduction_factor: 3}"]}
+SWITCHES = {**{name: ["--disable", name] for name in OPTIMIZATIONS}, **OPTIONS}
 USUAL = ("demo-NHITS", "ercot_zones-MLP", "tourism_quarterly-PatchTST")
 
 
-def variants() -> dict[str, list[str]]:
+def build_variants() -> dict[str, list[str]]:
     """Return each variant's options."""
 
-    def leaving_out(*levers: str) -> list[str]:
-        return [word for lever in levers for word in SWITCHES[lever]]
+    def disable(*names: str) -> list[str]:
+        return [word for name in names for word in SWITCHES[name]]
 
-    without = {f"without {lever}": leaving_out(lever) for lever in SWITCHES}
-    without |= {f"without {part}": words for part, words in PARTS.items()}
-    alone = {f"{lever} alone": leaving_out(*(own for own in SWITCHES if own != lever)) for lever in SWITCHES}
-    return {ALL: [], NONE: leaving_out(*SWITCHES), **without, **alone}
-
-
-def table(records: dict[tuple[str, int, str], Record]) -> str:
-    """Return the table of what there is."""
-    lines = [
-        "| lever | without it: time | reached | loss | steps | alone: time | reached | loss | steps |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    runs = sorted({key[:2] for key in records})
-
-    def cells(variant: str) -> str:
-        found = [(records.get((*own, variant)), records.get((*own, NONE)), records.get((*own, ALL))) for own in runs]
-        times, losses, steps, reached = [], [], [], []
-        for one, none, whole in found:
-            if one is not None and none is not None and whole is not None:
-                times.append(time_ratio(one, none))
-                losses.append(loss_ratio(one, whole))
-                steps.append(one.steps / max(whole.steps, 1))
-                reached.append(was_reached(one, none))
-        if not times:
-            return "- | - | - | -"
-        # A variant that finished nothing has a time, which is the whole budget, and neither loss nor steps.
-        loss, ratio = (f"{mean(losses):.3f}", f"{mean(steps):.2f}") if any(map(math.isfinite, losses)) else ("-", "-")
-        return f"{mean(times):.2f} | {sum(reached)} of {len(reached)} | {loss} | {ratio}"
-
-    lines.append(f"| ({ALL}; {NONE}) | {cells(ALL)} | {cells(NONE)} |")
-    for lever in (*SWITCHES, *PARTS):
-        lines.append(f"| {lever} | {cells(f'without {lever}')} | {cells(f'{lever} alone')} |")
-    return "\n".join(lines)
+    without = {f"without {name}": disable(name) for name in SWITCHED}
+    without |= {f"without {part}": PART_OPTIONS[part] for part in PARTS}
+    alone = {f"{name} alone": disable(*(other for other in SWITCHED if other != name)) for name in SWITCHED}
+    return {ALL: [], NONE: disable(*SWITCHED), **without, **alone}
 
 
 def main() -> None:
-    """Run what is missing, and print the table."""
+    """Run what has no record, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    variants = build_variants()
     parser.add_argument("--pairs", nargs="+", choices=sorted(PAIRS), default=USUAL, metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--variants", nargs="+", choices=variants(), default=list(variants()), metavar="VARIANT")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--variants", nargs="+", choices=variants, default=list(variants), metavar="VARIANT")
+    parser.add_argument("--recorded", action="store_true", help="print the recorded runs, and run nothing")
+    parser.add_argument("--tables", nargs="+", help="names of the records; the first gets new ones")
+    parser.add_argument("--out", type=Path, default=MEASURED, help="folder of the records; default docs/measured")
     options = parser.parse_args()
-    out = options.out or KEPT / f"ablation-{options.seconds:g}s"
-    file = out / "records.jsonl"
-    known = kept(file)
-    records = {}
-    for seed in options.seeds:
-        for name in options.pairs:
-            for variant in dict.fromkeys((ALL, NONE, *options.variants)):
-                if (record := known.get((name, seed, "castpool", variant))) is None:
-                    more = variants()[variant]
-                    record = run_system("castpool", PAIRS[name], seed, options.seconds, tests=False, options=more)
+    tables = options.tables or [f"ablation-{options.seconds:g}s"]
+    if not options.recorded:
+        file = options.out / f"{tables[0]}.jsonl.xz"
+        known = read_records(file)
+        for seed in options.seeds:
+            for pair in options.pairs:
+                for variant in dict.fromkeys((ALL, NONE, *options.variants)):
+                    if (pair, seed, "castpool", variant) in known:
+                        continue
+                    more = variants[variant]
+                    record = run_system("castpool", PAIRS[pair], seed, options.seconds, tests=False, options=more)
                     record.variant = variant
-                    record.keep(file)
+                    record.add_to(file)
                     found = f"loss {record.final:.5g}, {record.trials} trials, {record.steps} steps"
-                    print(f"{name}, seed {seed}, {variant}: {found}", file=sys.stderr, flush=True)
-                records[name, seed, variant] = record
-    print(table(records))
+                    print(f"{pair}, seed {seed}, {variant}: {found}", file=sys.stderr, flush=True)
+    by_table: dict[str, Records] = {
+        table: {
+            (pair, seed, variant): record
+            for (pair, seed, _, variant), record in read_records(options.out / f"{table}.jsonl.xz").items()
+            if pair in options.pairs and seed in options.seeds
+        }
+        for table in tables
+    }
+    if not all(by_table.values()):
+        parser.error(f"--recorded: {options.out} has no such records; leave out --recorded to measure them.")
+    print(effect_table(by_table), repeat_table(by_table), final_loss_table(by_table), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
     python -m tests.benchmarks.gpu [--models NHITS PatchTST ...] [--workers 1 2 4 8] [--trials 16] [--steps 300]
 
 Every trial of a model trains the model's default configuration for the same number of steps on the same 100 hourly
-series, and only the learning rate differs: what is measured is the machine. Beside the trials per hour (from the first
-start to the last end), how busy nvidia-smi said the GPU was meanwhile, the most memory that was in use on it, and the
-seconds until the first trial started. ``0`` workers let castpool's policy choose. Without a GPU nothing is measured,
-and that is said.
+series, and only the learning rate differs, so the machine is measured. Besides the trials per hour (from the first
+start to the last end): the GPU utilisation that nvidia-smi reported, the largest memory in use, and the seconds until
+the first trial started. ``0`` workers let castpool's policy choose. Without a GPU the command says so and stops.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from sampler_policies.catalogue import entry
-from storage.store import Store, open_store
-from workers.gpus import read_gpus
+from castpool.sampler_policies.spaces.model_catalogue import entry
+from castpool.storage.store import Store, open_store
+from castpool.workers.support.gpus import read_gpus
 
-CASTPOOL = [sys.executable, "-m", "workers"]
+CASTPOOL = [sys.executable, "-m", "castpool"]
 HORIZON = 24
 
 
@@ -50,7 +49,7 @@ class Row:
 
 @dataclass
 class Watch(threading.Thread):
-    """Reads the GPU once a second while it lives."""
+    """Reads the state of the GPU once a second."""
 
     readings: list[tuple[float, float, int]] = field(default_factory=list)
 
@@ -63,17 +62,17 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self.ended.wait(1.0):
-            first = read_gpus.__wrapped__()[0]  # anew, where castpool reads once
+            first = read_gpus.__wrapped__()[0]  # without the cache
             self.readings.append((time.time(), first.busy, first.total_mb - first.free_mb))
 
     def between(self, start: float, end: float) -> tuple[float, float]:
-        """Return how busy the GPU was on average, and the most memory in use, within these moments."""
-        rows = [own for own in self.readings if start <= own[0] <= end] or self.readings[-1:]
-        return fmean(own[1] for own in rows), max(own[2] for own in rows)
+        """Return the mean utilisation and the largest memory in use between two moments."""
+        rows = [reading for reading in self.readings if start <= reading[0] <= end] or self.readings[-1:]
+        return fmean(row[1] for row in rows), max(row[2] for row in rows)
 
 
 def table_of_series(n_series: int = 100, length: int = 2000) -> pd.DataFrame:
-    """Return hourly series with a daily season; what they hold does not matter for how long a step takes."""
+    """Return hourly series with a daily season; their values do not change the time of a step."""
     rng = np.random.default_rng(1)
     hours = np.arange(length)
     frames = []
@@ -87,14 +86,16 @@ def table_of_series(n_series: int = 100, length: int = 2000) -> pd.DataFrame:
 def spec_of(model: str, table: Path, study: str, trials: int, steps: int) -> dict[str, object]:
     """Return a study in which only the learning rate is searched."""
     known = entry(model)
-    space = {own.name: known.defaults.get(own.name) for own in known.default_space(HORIZON, 100).parameters}
+    space = {
+        parameter.name: known.defaults.get(parameter.name) for parameter in known.default_space(HORIZON, 100).parameters
+    }
     fixed = {name: value for name, value in space.items() if value is not None and name != "max_steps"}
     fixed |= {"input_size": 3 * HORIZON, "learning_rate": {"low": 1e-4, "high": 1e-3, "log": True}}
     fixed |= {"windows_batch_size": 1024}
     return {
         "data": str(table), "model": model, "horizon": HORIZON, "freq": "h", "name": study, "trials": trials,
         "max_steps": steps, "val_check_steps": steps // 3, "space": fixed, "pruner": "Nop", "sampler": "Random",
-        "without": ["patience"],
+        "disable": ["patience"],
     }  # fmt: skip
 
 
@@ -113,8 +114,8 @@ def measure(store: Store, model: str, workers: int, trials: int, steps: int) -> 
     subprocess.run(pool, check=True, stdout=sys.stderr if workers == 0 else subprocess.DEVNULL, env=os.environ)
     watch.ended.set()
     ended = optuna.load_study(study_name=study, storage=store.trials).trials
-    starts = [own.datetime_start.timestamp() for own in ended if own.datetime_start]
-    ends = [own.datetime_complete.timestamp() for own in ended if own.datetime_complete]
+    starts = [trial.datetime_start.timestamp() for trial in ended if trial.datetime_start]
+    ends = [trial.datetime_complete.timestamp() for trial in ended if trial.datetime_complete]
     busy, megabytes = watch.between(min(starts), max(ends))
     per_hour = 3600 * len(ends) / (max(ends) - min(starts))
     return Row(model, str(workers) if workers else "by policy", per_hour, busy, megabytes, min(starts) - started)

@@ -1,9 +1,9 @@
-"""What a pool costs beside N processes that are started one by one, measured on the demo in one run.
+"""The cost of a pool compared with N processes that are started one by one, measured on the demo data.
 
     python -m tests.benchmarks.pool_overhead [--trials 20] [--workers 2] [--as-typed]
 
-For each way of starting workers: the share of their wall time that they spent training (from joining the study to
-leaving it), seconds from the command to the first training, seconds to the end, and memory (PSS) a worker.
+For each way of starting workers: the share of their wall time in training (from joining the study to leaving it),
+seconds from the command to the first training, seconds to the end, and memory (PSS) for each worker.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import optuna
 import psutil
 from sqlalchemy import text
 
-from storage.store import Store, open_store
-from storage.studies import open_study
+from castpool.storage.store import Store, open_store
+from castpool.storage.study.studies import open_study
 
 TIMES = text("""
 SELECT sum(extract(epoch FROM left_at - joined_at))::float FROM castpool_workers WHERE study_id = :study_id
@@ -57,7 +57,7 @@ class Memory(threading.Thread):
                     sizes += [process.memory_full_info().pss / 2**20 for process in processes]
                 except psutil.Error:
                     continue
-            # What was started for the workers' sake counts with them: the fork server, the pool's own process.
+            # The processes that serve the workers count with them: the fork server and the pool's main process.
             self.largest = max(self.largest, sum(sizes) / self.n_workers)
 
 
@@ -86,10 +86,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--as-typed", action="store_true", help="also let each process take all cores; slow")
+    parser.add_argument("--as-typed", action="store_true", help="also let each process use all cores; slow")
     arguments = parser.parse_args()
     n_workers = arguments.workers
-    castpool = [sys.executable, "-m", "workers"]
+    castpool = [sys.executable, "-m", "castpool"]
     threads = str(max(1, (os.cpu_count() or 1) // n_workers))
     ways: list[tuple[str, bool, dict[str, str]]] = [
         ("castpool pool", False, {}),
@@ -97,9 +97,7 @@ def main() -> None:
     ]
     if arguments.as_typed:
         ways.append(("processes, each on all cores", True, {}))
-    print(
-        f"| {n_workers} workers, {arguments.trials} trials | in training | first step, s | all, s | PSS a worker, MB |"
-    )
+    print(f"| {n_workers} workers, {arguments.trials} trials | in training | first step, s | all, s | MB per worker |")
     print("| --- | --- | --- | --- | --- |", flush=True)
     with open_store() as store:
         for name, one_by_one, environment in ways:

@@ -1,4 +1,4 @@
-"""Synthetic problems shaped like the spaces of NeuralForecast's models: mixed orders, categories, logs, noise."""
+"""Synthetic problems like the spaces of NeuralForecast's models: ordered, categorical, logarithmic, with noise."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 from optuna.distributions import FloatDistribution
 
-from sampler_policies.parameter import Parameter, from_choices
-from sampler_policies.space import Space
+from castpool.sampler_policies.spaces.parameter import Parameter, from_choices
+from castpool.sampler_policies.spaces.space import Space
 
 MAX_STEPS = 1000
 CHECK_STEPS = 50
 
 
 class Problem(Protocol):
-    """Something to minimise by a configuration."""
+    """A function of a configuration to minimise."""
 
     name: str
     space: Space
@@ -29,7 +29,7 @@ class Problem(Protocol):
         """Train once: the validation loss at each check."""
 
     def loss(self, config: Mapping[str, Any]) -> float:
-        """The loss without noise, by which a configuration is judged."""
+        """The loss without noise, by which configurations are compared."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Synthetic:
         steps = range(self.val_check_steps, self.max_steps + 1, self.val_check_steps)
         wobble = 0.02 * rng.standard_normal(len(steps))
         return [
-            (step, final + (start - final) * 0.5 ** (step / half_life) + abs(own) * final)
-            for step, own in zip(steps, wobble, strict=True)
+            (step, final + (start - final) * 0.5 ** (step / half_life) + abs(noise) * final)
+            for step, noise in zip(steps, wobble, strict=True)
         ]
 
 

@@ -1,22 +1,22 @@
 """Record a table of real trainings for `tests.benchmarks.samplers --table`.
 
-    python -m tests.benchmarks.record DATA --model MLP --horizon 24 --trials 200 --max-steps 500 --out FILE
+    python -m tests.benchmarks.record DATA --model MLP --horizon 24 --trials 200 --max-steps 500 --out FILE.jsonl.xz
 
-Random configurations of the model's own space, each trained to its end: a castpool study with the Random sampler and no
-pruner, written as JSON lines with ``config``, ``curve`` ([[step, validation loss], ...]), ``seconds`` and ``error``.
-Interrupted and run again it goes on.
+Random configurations of the model's default space, each trained to its end: a castpool study with the Random sampler
+and no pruner. FILE.jsonl.xz has rows with ``config``, ``curve`` ([[step, loss], ...]), ``seconds`` and ``error``.
+An interrupted run resumes when the command is repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import optuna
 
-from storage.store import open_store
-from workers import tune
+from castpool import tune
+from castpool.storage.store import open_store
+from tests.benchmarks.json_lines import write_json_lines
 
 
 def main() -> None:
@@ -41,9 +41,10 @@ def main() -> None:
         workers=arguments.workers,
         sampler="Random",
         pruner="Nop",
-        out=str(arguments.out.with_suffix("")),
+        out=str(arguments.out.with_name(arguments.out.name.partition(".")[0])),
     )
-    with open_store() as store, arguments.out.open("w") as file:
+    rows = []
+    with open_store() as store:
         for trial in optuna.load_study(study_name=name, storage=store.trials).trials:
             if not trial.state.is_finished() or "training_seconds" not in trial.user_attrs:
                 continue
@@ -53,8 +54,9 @@ def main() -> None:
                 "seconds": trial.user_attrs["training_seconds"],
                 "error": trial.user_attrs.get("reason"),
             }
-            file.write(json.dumps(row) + "\n")
-    print(f"{arguments.out}: {arguments.trials} trainings")
+            rows.append(row)
+    write_json_lines(arguments.out, rows)
+    print(f"{arguments.out}: {len(rows)} trainings")
 
 
 if __name__ == "__main__":

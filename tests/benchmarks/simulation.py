@@ -1,4 +1,4 @@
-"""A pool of workers on a problem, without the training: trials overlap as real ones do, in simulated time."""
+"""A simulated pool of workers on a problem: trials overlap as real ones do, in simulated time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
-from sampler_policies.space import Space
+from castpool.sampler_policies.spaces.space import Space
 from tests.benchmarks.problems import Problem
 
 SamplerOf = Callable[[int], optuna.samplers.BaseSampler]
@@ -18,7 +18,7 @@ SamplerOf = Callable[[int], optuna.samplers.BaseSampler]
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it, in the order in which trials ended: the best noiseless loss so far, and steps spent so far."""
+    """The result in the order in which trials ended: the best noiseless loss so far, and the steps so far."""
 
     best: list[float]
     steps: list[int]
@@ -33,9 +33,9 @@ def simulate(
     workers: int,
     seed: int,
 ) -> Run:
-    """Run a study of exactly ``trials`` trials by ``workers`` that each have a sampler of their own.
+    """Run a study of exactly ``trials`` trials by ``workers``, each with its own sampler.
 
-    The trial judged best by its noisy checks is the one whose noiseless loss counts, as in life.
+    The noiseless loss of the trial with the best noisy check counts, as with real trainings.
     """
     rng = np.random.default_rng(seed)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -51,7 +51,7 @@ def simulate(
 
 
 def _work(problem: Problem, space: Space, pool: list[optuna.Study], trials: int, rng: np.random.Generator) -> Run:
-    # Each entry is the next check of a trial that runs: when, whose, which trial, its curve, how far.
+    # The queue has the time and worker of each next check; the state has trial, curve, position and pace by worker.
     queue: list[tuple[float, int]] = []
     state: dict[int, tuple[optuna.Trial, dict[str, object], list[tuple[int, float]], int, float]] = {}
     begun, spent = 0, 0
@@ -84,7 +84,7 @@ def _work(problem: Problem, space: Space, pool: list[optuna.Study], trials: int,
             state[worker] = (trial, config, curve, index + 1, pace)
             heapq.heappush(queue, (now + pace, worker))
             continue
-        best_check = min(own for _, own in curve[: index + 1])
+        best_check = min(loss for _, loss in curve[: index + 1])
         if is_last:
             study.tell(trial, best_check)
             if best_check < best_seen:

@@ -1,11 +1,11 @@
-"""castpool's storage beside Optuna's, all in one run on one server.
+"""castpool's storage compared with Optuna's, in one run on one server.
 
     python -m tests.benchmarks.storage [--trials 100 1000 10000] [--workers 8 32 64] [--quick]
 
-First what a trial of 8 parameters and 10 reports costs under TPE: SQL statements that arrive at the server (BEGIN and
-COMMIT among them), and milliseconds in the storage, of which the sampler's own are no part. Then the share of their
-time that workers spend in trials which only sleep: 4 s with 10 reports; and 200 workers with trials of 20 s. Trials
-of one length start and end at the same instant throughout; those of many lengths are what trainings are.
+The first table has the cost of a trial with 8 parameters and 10 reports under TPE: SQL statements that arrive at the
+server (BEGIN and COMMIT included), and milliseconds in the storage, without the sampler's. The second has the share of
+time that workers spend in trials that only sleep: 4 s with 10 reports; and 200 workers with trials of 20 s. Trials of
+one length always start and end at the same time; real trainings have many lengths.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from rich.table import Table
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
-from storage.store import open_store
-from tests.benchmarks.storage_cost import PRUNERS, create_with_slots, fill, load, run_trials, timed
+from castpool.storage.store import open_store
+from tests.benchmarks.storage_cost import PRUNERS, create_with_slots, fill, load, run_trials, time_calls
 from tests.benchmarks.storage_pool import Load, castpool_worker, measure, rdb_worker
 from tests.benchmarks.storages import STORAGES
-from tests.own_server import own_server
+from tests.private_server import private_server
 
 STATEMENT = "statement:", "execute "
 SLOTS = 1000  # more than the trials that are run
@@ -46,7 +46,7 @@ def administer(server: URL, statement: str) -> None:
 
 @contextmanager
 def database(server: URL, template: str = "template1") -> Iterator[URL]:
-    """A database of its own, dropped at the end."""
+    """A new database, dropped at the end."""
     name = f"bench_{uuid.uuid4().hex[:12]}"
     administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
@@ -55,14 +55,14 @@ def database(server: URL, template: str = "template1") -> Iterator[URL]:
         administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def shown(url: URL) -> str:
-    """Return the URL as text, whole."""
+def full_url(url: URL) -> str:
+    """Return the URL as text, with its password."""
     return url.render_as_string(hide_password=False)
 
 
-def statements_a_trial(url: URL, log: Path, storage_name: str, pruner: str, trials: int) -> float:
-    """Count what arrives at the server while a worker runs its 2nd to last trial."""
-    with tempfile.TemporaryDirectory() as folder, STORAGES[storage_name](shown(url), Path(folder)) as storage:
+def count_statements(url: URL, log: Path, storage_name: str, pruner: str, trials: int) -> float:
+    """Return the statements for each trial that arrive at the server while a worker runs its third and later trials."""
+    with tempfile.TemporaryDirectory() as folder, STORAGES[storage_name](full_url(url), Path(folder)) as storage:
         study = load(storage, "study", pruner)
         run_trials(study, 2)
         marks = []
@@ -73,47 +73,47 @@ def statements_a_trial(url: URL, log: Path, storage_name: str, pruner: str, tria
     lines = log.read_text(errors="replace").splitlines()
     places = [number for number, line in enumerate(lines) if "SELECT 'mark " in line]
     between = lines[places[-2] + 1 : places[-1]]
-    return sum(f"LOG:  {own}" in line for line in between for own in STATEMENT) / trials
+    return sum(f"LOG:  {kind}" in line for line in between for kind in STATEMENT) / trials
 
 
-def milliseconds_a_trial(url: URL, storage_name: str, pruner: str, trials: int, filled: int, repeats: int) -> float:
-    """Time the storage while a worker runs trials of a study that has so many already; the median of some repeats."""
-    with tempfile.TemporaryDirectory() as folder, STORAGES[storage_name](shown(url), Path(folder)) as storage:
+def time_trials(url: URL, storage_name: str, pruner: str, trials: int, filled: int, repeats: int) -> float:
+    """Return the milliseconds in the storage for each trial, in a study with ``filled`` trials; a median of repeats."""
+    with tempfile.TemporaryDirectory() as folder, STORAGES[storage_name](full_url(url), Path(folder)) as storage:
         if storage_name == "JournalStorage":
             fill(storage, storage.create_new_study([StudyDirection.MINIMIZE], "study"), filled)
         study = load(storage, "study", pruner)
-        run_trials(study, 2)  # what was there before is read once
+        run_trials(study, 2)  # the existing trials are read once
         taken = []
         for repeat in range(repeats):
-            with timed(storage) as clock:
+            with time_calls(storage) as clock:
                 run_trials(study, trials, seed=repeat)
             taken.append(1000 * clock.seconds / trials)
     return statistics.median(taken)
 
 
 def cost_table(server: URL, log: Path, sizes: list[int], trials: int, repeats: int) -> Table:
-    """Measure what a trial costs."""
+    """Measure the cost of a trial."""
     table = Table("storage", "pruner", "statements", *(f"ms at {size:,}" for size in sizes), "last / first")
     for pruner in PRUNERS:
-        counted: dict[str, float] = {}
+        statements: dict[str, float] = {}
         times: dict[str, list[float]] = {name: [] for name in STORAGES}
         for size in sizes:
             with database(server) as base:
-                with open_store(shown(base)) as store:
+                with open_store(full_url(base)) as store:
                     fill(store.trials, create_with_slots(store, "study", SLOTS), size)
                 administer(base, "ANALYZE")
                 for name in STORAGES:
                     with database(server, str(base.database)) as url:
                         if size == sizes[0] and name != "JournalStorage":
                             administer(url, f"ALTER DATABASE {url.database} SET log_statement = 'all'")
-                            counted[name] = statements_a_trial(url, log, name, pruner, trials)
+                            statements[name] = count_statements(url, log, name, pruner, trials)
                             administer(url, f"ALTER DATABASE {url.database} RESET log_statement")
-                        times[name].append(milliseconds_a_trial(url, name, pruner, trials, size, repeats))
+                        times[name].append(time_trials(url, name, pruner, trials, size, repeats))
                         print(f"{pruner} {size} {name}: {times[name][-1]:.1f} ms", file=sys.stderr)
         for name in STORAGES:
-            cells = [f"{own:.1f}" for own in times[name]]
-            statements = f"{counted[name]:.0f}" if name in counted else "-"
-            table.add_row(name, pruner, statements, *cells, f"{times[name][-1] / times[name][0]:.2f}")
+            cells = [f"{milliseconds:.1f}" for milliseconds in times[name]]
+            count = f"{statements[name]:.0f}" if name in statements else "-"
+            table.add_row(name, pruner, count, *cells, f"{times[name][-1] / times[name][0]:.2f}")
     return table
 
 
@@ -121,18 +121,18 @@ def pool_table(server: URL, workers: list[int], *, with_many: bool) -> Table:
     """Measure the share of time in trials."""
     table = Table("workers", "trial", "lengths", "sampler", "castpool", "dead", "RDBStorage", "dead")
     samplers, spreads = ("random", "tpe"), (0.0, 0.5)
-    loads = [Load(own, 4, 4.0, sampler, spread) for own in workers for sampler in samplers for spread in spreads]
+    loads = [Load(count, 4, 4.0, sampler, spread) for count in workers for sampler in samplers for spread in spreads]
     if with_many:
         loads += [Load(200, 3, 20.0, "random", spread) for spread in spreads]
-    for own in loads:
+    for pool_load in loads:
         cells = []
         for worker, is_ours in ((castpool_worker, True), (rdb_worker, False)):
             with database(server) as url:
-                outcome = measure(shown(url), own, worker, is_ours=is_ours)
+                outcome = measure(full_url(url), pool_load, worker, is_ours=is_ours)
             cells += [f"{outcome.share:.3f}", str(outcome.dead)]
-            print(f"{own} {worker.__name__}: {outcome}", file=sys.stderr)
-        lengths = f"± {own.spread:.0%}" if own.spread else "all the same"
-        table.add_row(str(own.workers), f"{own.trial_seconds:g} s", lengths, own.sampler, *cells)
+            print(f"{pool_load} {worker.__name__}: {outcome}", file=sys.stderr)
+        lengths = f"± {pool_load.spread:.0%}" if pool_load.spread else "all the same"
+        table.add_row(str(pool_load.workers), f"{pool_load.trial_seconds:g} s", lengths, pool_load.sampler, *cells)
     return table
 
 
@@ -145,8 +145,8 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
-    with own_server(max_connections=100) as own:
-        server, log = make_url(own.url), own.log
+    with private_server(max_connections=100) as postgres:
+        server, log = make_url(postgres.url), postgres.log
         trials, repeats = (5, 3) if options.quick else (10, 5)
         if options.trials:
             console.print(cost_table(server, log, options.trials, trials, repeats))

@@ -1,4 +1,4 @@
-"""What one trial costs: statements on the server, and milliseconds inside the storage."""
+"""The cost of one trial: statements on the server, and milliseconds inside the storage."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sampler_policies.decision import Decision
-from sampler_policies.pruners import build_pruner
-from storage import datasets, roster, slots
-from storage.optuna_trials import PoolStorage
-from storage.store import Store
-from storage.studies import create_or_resume
-from storage.trials import begin_trial, end_trial
+from castpool.sampler_policies.decision import Decision
+from castpool.sampler_policies.rules.choose_pruner import build_pruner
+from castpool.storage.attempts.lifecycle import begin_trial, end_trial
+from castpool.storage.budget import slots, worker_registry
+from castpool.storage.files import datasets
+from castpool.storage.optuna_storage.pool_storage import PoolStorage
+from castpool.storage.store import Store
+from castpool.storage.study.studies import create_or_resume
 
 N_PARAMS, N_REPORTS = 8, 10
-SPACE = {f"x{own}": FloatDistribution(0.0, 1.0) for own in range(N_PARAMS)}
+SPACE = {f"x{number}": FloatDistribution(0.0, 1.0) for number in range(N_PARAMS)}
 PRUNERS: dict[str, dict[str, Any]] = {
     "Nop": {},
     "Median": {"n_startup_trials": 4},
@@ -36,7 +37,7 @@ PRUNERS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Clock:
-    """The time spent in calls of a storage from outside, not counting those that it makes to itself."""
+    """The time in calls of a storage from outside, without its calls of its own methods."""
 
     seconds: float = 0.0
     depth: int = field(default=0, repr=False)
@@ -45,7 +46,7 @@ class Clock:
         """Return the call, timed."""
 
         @functools.wraps(call)
-        def timed(*arguments: Any, **named: Any) -> Any:
+        def timed_call(*arguments: Any, **named: Any) -> Any:
             self.depth += 1
             started = time.perf_counter()
             try:
@@ -55,13 +56,14 @@ class Clock:
                 if self.depth == 0:
                     self.seconds += time.perf_counter() - started
 
-        return timed
+        return timed_call
 
 
 @contextmanager
-def timed(storage: BaseStorage) -> Iterator[Clock]:
+def time_calls(storage: BaseStorage) -> Iterator[Clock]:
     """Time all public calls of this storage, and claims of slots, until the block ends."""
-    clock, names = Clock(), [own for own in dir(storage) if not own.startswith("_") and callable(getattr(storage, own))]
+    clock = Clock()
+    names = [name for name in dir(storage) if not name.startswith("_") and callable(getattr(storage, name))]
     claim = slots.claim
     for name in names:
         setattr(storage, name, clock.wrap(getattr(storage, name)))
@@ -74,18 +76,18 @@ def timed(storage: BaseStorage) -> Iterator[Clock]:
             delattr(storage, name)
 
 
-def reports(params: dict[str, float], chance: random.Random) -> list[float]:
+def make_reports(params: dict[str, float], chance: random.Random) -> list[float]:
     """Return the losses that a trial reports: falling, the lower the nearer its parameters are to the middle."""
-    loss = sum((own - 0.5) ** 2 for own in params.values())
+    loss = sum((value - 0.5) ** 2 for value in params.values())
     return [loss + 1.0 / (step + 1) + chance.gauss(0, 0.02) for step in range(N_REPORTS)]
 
 
-def made_up_trial(chance: random.Random) -> FrozenTrial:
-    """Return an ended trial as such a study has them; every other one was pruned on its way."""
+def make_trial(chance: random.Random) -> FrozenTrial:
+    """Return an ended trial; half of them are pruned."""
     params = {name: chance.random() for name in SPACE}
-    curve = reports(params, chance)
+    curve = make_reports(params, chance)
     length = N_REPORTS if chance.random() < 0.5 else chance.choice([1, 3, 9])
-    rungs = {f"completed_rung_{own}": curve[step - 1] for own, step in enumerate((1, 3, 9)) if step <= length}
+    rungs = {f"completed_rung_{rung}": curve[step - 1] for rung, step in enumerate((1, 3, 9)) if step <= length}
     return optuna.trial.create_trial(
         state=TrialState.COMPLETE if length == N_REPORTS else TrialState.PRUNED,
         params=params,
@@ -111,11 +113,11 @@ def fill(storage: BaseStorage, study_id: int, trials: int) -> None:
     """Create so many ended trials."""
     chance = random.Random(0)
     for _ in range(trials):
-        storage.create_new_trial(study_id, template_trial=made_up_trial(chance))
+        storage.create_new_trial(study_id, template_trial=make_trial(chance))
 
 
 class Plain:
-    """Trials as a script on plain Optuna runs them: asked for and told."""
+    """Trials as a script on plain Optuna runs them, by ask and tell."""
 
     def __init__(self, storage: BaseStorage, study: optuna.Study) -> None:
         self.study = study
@@ -124,8 +126,8 @@ class Plain:
         """Ask for a trial."""
         return self.study.ask()
 
-    def sampled(self, trial: optuna.Trial) -> None:
-        """Leave it at that."""
+    def finish_sampling(self, trial: optuna.Trial) -> None:
+        """Write nothing."""
 
     def end(self, trial: optuna.Trial, state: TrialState, value: float | None) -> None:
         """Tell how it ended."""
@@ -133,12 +135,12 @@ class Plain:
 
 
 class InSlots(Plain):
-    """Trials as castpool's workers run them: a slot claimed, configuration and outcome written down, the slot ended."""
+    """Trials as castpool's workers run them: they claim a slot, store configuration and outcome, and end the slot."""
 
     def __init__(self, storage: PoolStorage, study: optuna.Study) -> None:
         super().__init__(storage, study)
         self._engine = storage.engine
-        self._worker = roster.join(self._engine, study._study_id, "here", os.getpid())
+        self._worker = worker_registry.join(self._engine, study._study_id, "here", os.getpid())
 
     def begin(self) -> optuna.Trial:
         """Claim a slot and begin its trial."""
@@ -147,8 +149,8 @@ class InSlots(Plain):
         self._claim = claim
         return begin_trial(self.study, claim, {"worker": self._worker})
 
-    def sampled(self, trial: optuna.Trial) -> None:
-        """Write down what will train."""
+    def finish_sampling(self, trial: optuna.Trial) -> None:
+        """Store the configuration."""
         trial.set_user_attr("config", {"size": 64, "rate": 0.001})
 
     def end(self, trial: optuna.Trial, state: TrialState, value: float | None) -> None:
@@ -173,9 +175,9 @@ def run_trials(worker: Plain, trials: int, seed: int = 0) -> None:
     for _ in range(trials):
         trial = worker.begin()
         params = {name: trial.suggest_float(name, 0.0, 1.0) for name in SPACE}
-        worker.sampled(trial)
+        worker.finish_sampling(trial)
         state, value = TrialState.COMPLETE, 0.0
-        for step, value in enumerate(reports(params, chance), start=1):
+        for step, value in enumerate(make_reports(params, chance), start=1):
             trial.report(value, step)
             if trial.should_prune():
                 state = TrialState.PRUNED

@@ -1,4 +1,4 @@
-"""The storages that are compared: castpool's, and Optuna's own three."""
+"""The storages of the comparison: castpool's and Optuna's three."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from optuna.storages._grpc import servicer
 from optuna.storages._grpc.auto_generated import api_pb2_grpc
 from optuna.storages.journal import JournalFileBackend
 
-from storage.store import open_store
+from castpool.storage.store import open_store
 
 Opener = Callable[[str, Path], "Iterator[BaseStorage]"]
 
 
 @contextmanager
 def castpool(url: str, folder: Path) -> Iterator[BaseStorage]:
-    """castpool's own storage."""
+    """castpool's storage."""
     with open_store(url) as store:
         yield store.trials
 
 
 @contextmanager
 def rdb(url: str, folder: Path) -> Iterator[BaseStorage]:
-    """Optuna's RDBStorage, behind its cache, with the settings that Optuna's users have."""
+    """Optuna's RDBStorage behind its cache, with Optuna's default settings."""
     plain = RDBStorage(url, skip_table_creation=True)
     try:
         yield optuna.storages.get_storage(plain)

@@ -1,4 +1,4 @@
-"""Recorded trainings as a problem: JSON lines with config, curve, seconds, error; a surrogate fitted to them."""
+"""Recorded trainings as a problem: rows with config, curve, seconds and error, and a surrogate fitted to them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.model_selection import cross_val_predict
 
-from sampler_policies.catalogue import entry
-from sampler_policies.parameter import Parameter, from_choices
-from sampler_policies.space import Space
+from castpool.sampler_policies.spaces.model_catalogue import entry
+from castpool.sampler_policies.spaces.parameter import Parameter, from_choices
+from castpool.sampler_policies.spaces.space import Space
+from tests.benchmarks.json_lines import read_json_lines
 
-# What a study decides is no parameter of its search.
+# A study decides these; they are no parameters of its search.
 DECIDED = ("max_steps", "random_seed", "val_check_steps", "h")
 MANY = 12
 NEIGHBOURS = 5
@@ -33,19 +34,19 @@ class Row:
 
     @property
     def loss(self) -> float:
-        """The best check, which is what a trial is worth."""
+        """The best validation loss, which is a trial's value."""
         return min(value for _, value in self.curve)
 
 
 class Recorded:
-    """A recorded table as something to minimise.
+    """A recorded table as a problem to minimise.
 
     The loss of a configuration is the surrogate's (extremely randomised trees on the logarithm of the best check).
     Its curve has the shape of the most similar recorded trainings', at the surrogate's level.
     """
 
     def __init__(self, path: Path, model: str, horizon: int) -> None:
-        self.name = path.stem
+        self.name = path.name.partition(".")[0]
         self.rows = read_rows(path)
         self.space = space_of(self.rows, model, horizon)
         self.max_steps = max(row.curve[-1][0] for row in self.rows)
@@ -63,14 +64,15 @@ class Recorded:
 
     def _features(self, config: Mapping[str, Any]) -> list[float]:
         numbers: list[float] = []
-        for own in self.space.parameters:
-            stored = own.encode(config[own.name])
-            if own.is_ordered:
-                is_log = isinstance(own.distribution, FloatDistribution | IntDistribution) and own.distribution.log
+        for parameter in self.space.parameters:
+            name, stored = parameter.name, parameter.encode(config[parameter.name])
+            if parameter.is_ordered:
+                distribution = parameter.distribution
+                is_log = isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
                 numbers.append(math.log(stored) if is_log else float(stored))
             else:
-                choice = [json.dumps(value) for value in own.values].index(json.dumps(config[own.name]))
-                numbers += [float(choice == index) for index in range(len(own.values))]
+                choice = [json.dumps(value) for value in parameter.values].index(json.dumps(config[name]))
+                numbers += [float(choice == index) for index in range(len(parameter.values))]
         return numbers
 
     def loss(self, config: Mapping[str, Any]) -> float:
@@ -93,21 +95,20 @@ class Recorded:
 def read_rows(path: Path) -> list[Row]:
     """Return the table's trainings that ran to their end with finite losses."""
     rows = []
-    for line in path.read_text().splitlines():
-        stored = json.loads(line) if line.strip() else {"error": "an empty line"}
+    for stored in read_json_lines(path):
         if stored.get("error") or not stored.get("curve"):
             continue
         curve = [(int(step), float(value)) for step, value in stored["curve"]]
         if all(math.isfinite(value) and value > 0 for _, value in curve):
             rows.append(Row(stored["config"], curve))
     longest = max((row.curve[-1][0] for row in rows), default=0)
-    # Searched max_steps give shorter trainings, which are another resource and not another configuration.
+    # A searched max_steps gives shorter trainings, which differ in the resource and not in the configuration.
     return [row for row in rows if row.curve[-1][0] == longest] if rows else []
 
 
 def space_of(rows: Sequence[Row], model: str, horizon: int) -> Space:
     """Return the recorded space: the model's own parameters as far as the table varies them."""
-    own = entry(model).default_space(horizon, 1)
+    default_space = entry(model).default_space(horizon, 1)
     parameters = []
     for name in rows[0].config:
         values = [row.config[name] for row in rows]
@@ -116,7 +117,7 @@ def space_of(rows: Sequence[Row], model: str, horizon: int) -> Space:
             continue
         numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         if numeric and len(unique) > MANY:
-            known = own[name].distribution if name in own else None
+            known = default_space[name].distribution if name in default_space else None
             is_log = known.log if isinstance(known, FloatDistribution | IntDistribution) else False
             low, high = min(values), max(values)
             if all(isinstance(value, int) for value in values):

@@ -1,10 +1,9 @@
-"""How many trials a minute a fleet of workers ends, all of castpool but the training, which is slept through.
+"""Trials per minute of many workers: everything of castpool runs, except that the training only sleeps.
 
     python -m tests.benchmarks.throughput --workers 32 --minutes 2
 
-Every worker is a process of castpool's own, with policies, reports at each check, heartbeats and the log; a thread
-keeps MLflow up to date where one is named. A trial takes --seconds, from half to one and a half as long, less where it
-is pruned.
+Every worker is a castpool process with policies, reports at each check, heartbeats and the log; a thread keeps MLflow
+up to date if one is named. A trial takes from half to one and a half of --seconds, less if it is pruned.
 """
 
 from __future__ import annotations
@@ -21,41 +20,41 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-import workers.desk
-from storage import snapshot
-from storage.measures import tally
-from storage.store import open_store
+import castpool.workers.worker.trial_runner
+from castpool.storage.store import open_store
+from castpool.storage.study import snapshot
+from castpool.storage.study.statistics import tally
+from castpool.workers.mlflow_tracking.background import BackgroundTracker
+from castpool.workers.planning.create_study import draft_study, save_study
+from castpool.workers.pool import worker_process
+from castpool.workers.spec.job import Job
+from castpool.workers.spec.study_spec import make_spec
+from castpool.workers.training.checkpoint_store import CheckpointStore
+from castpool.workers.training.ending import Ending
+from castpool.workers.training.objective import TrainingResult, configure, record_config
+from castpool.workers.training.phase_timer import PhaseTimer
 from tests.chaos.arena import panel
 from tests.chaos.training import loss
-from tests.own_server import own_server
-from workers import entry
-from workers.checkpoints import Checkpoints
-from workers.job import Job
-from workers.objective import Trained, configure, record_config
-from workers.spec import make_spec
-from workers.study import draft_study, save_study
-from workers.time_spent import TimeSpent
-from workers.tracking_thread import Tracking
-from workers.validation_hook import Ending
+from tests.private_server import private_server
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["workers.preload", "tests.benchmarks.throughput"])
+CONTEXT.set_forkserver_preload(["castpool.workers.pool.preload", "tests.benchmarks.throughput"])
 MAX_STEPS, CHECK_STEPS = 500, 25
 
 
 def work(url: str, study: str, seconds: float) -> None:
-    """Be a worker whose trainings sleep."""
+    """Run a worker whose trainings sleep."""
 
-    def slept_through(
+    def sleep_through(
         job: Job,
         trial: optuna.Trial,
         *,
         is_prunable: bool,
         interruption: Callable[[int], Ending | None],
-        checkpoints: Checkpoints,
+        checkpoints: CheckpointStore,
         failures: Mapping[str, int],
-        spent: TimeSpent,
-    ) -> Trained:
+        spent: PhaseTimer,
+    ) -> TrainingResult:
         record_config(trial, configure(job, trial))
         pause = seconds * random.uniform(0.5, 1.5) * CHECK_STEPS / MAX_STEPS
         ending, best, best_step, slept = Ending("complete"), float("inf"), 0, 0.0
@@ -63,7 +62,7 @@ def work(url: str, study: str, seconds: float) -> None:
             time.sleep(pause)
             slept += pause
             if (interrupted := interruption(step)) is not None:
-                return Trained(interrupted, best, best_step, slept, step)
+                return TrainingResult(interrupted, best, best_step, slept, step)
             value = loss(trial.params, step)
             trial.report(value, step)
             if value < best:
@@ -71,10 +70,10 @@ def work(url: str, study: str, seconds: float) -> None:
             if step < MAX_STEPS and is_prunable and trial.should_prune():
                 ending = Ending("pruned", f"at step {step}")
                 break
-        return Trained(ending, best, best_step, slept, step)
+        return TrainingResult(ending, best, best_step, slept, step)
 
-    workers.desk.train = slept_through  # type: ignore[assignment]
-    sys.exit(entry.main(url, [study], threads=1))
+    castpool.workers.worker.trial_runner.train = sleep_through  # type: ignore[assignment]
+    sys.exit(worker_process.main(url, [study], threads=1))
 
 
 def spec(n_workers: int, trials: int) -> dict[str, Any]:
@@ -87,9 +86,9 @@ def spec(n_workers: int, trials: int) -> dict[str, Any]:
 
 
 def measure(n_workers: int, seconds: float, minutes: float, uri: str | None) -> dict[str, float]:
-    """Return trials a minute, from the first end on, and what the fleet's measures say."""
+    """Return trials per minute from the start of all workers on, and the study's statistics."""
     trials = int(n_workers * minutes * 60 / seconds * 4)  # more than can end in this time
-    with own_server(max_connections=200) as server, open_store(server.url) as store:
+    with private_server(max_connections=200) as server, open_store(server.url) as store:
         stored = save_study(store, draft_study(make_spec(spec(n_workers, trials)), panel()))
         processes = [CONTEXT.Process(target=work, args=(server.url, stored.name, seconds)) for _ in range(n_workers)]
         for process in processes:
@@ -97,7 +96,7 @@ def measure(n_workers: int, seconds: float, minutes: float, uri: str | None) -> 
         while (first := snapshot.take(store.engine, stored.study_id)).counts.leased < n_workers:
             time.sleep(0.5)
         before, began = first.counts.ended, time.monotonic()
-        with Tracking(store, [stored], uri, print):
+        with BackgroundTracker(store, [stored], uri, print):
             time.sleep(minutes * 60)
             view, took = snapshot.take(store.engine, stored.study_id), time.monotonic() - began
         numbers = tally(store.engine, stored.study_id)
@@ -107,7 +106,7 @@ def measure(n_workers: int, seconds: float, minutes: float, uri: str | None) -> 
             process.join()
     ended = view.counts.ended - before
     return {
-        "trials a minute": 60 * ended / took,
+        "trials per minute": 60 * ended / took,
         "ended": ended,
         "pruned": numbers.pruned,
         "failed": numbers.failed,
@@ -120,16 +119,19 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="*", default=[32])
-    parser.add_argument("--seconds", type=float, default=30.0, help="of a trial that nobody prunes")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of a trial that is not pruned")
     parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--tracking-uri", help="MLflow, to keep up to date meanwhile")
+    parser.add_argument("--tracking-uri", help="MLflow server that is kept up to date meanwhile")
     options = parser.parse_args()
     table = Table(title=f"trials of {options.seconds:g} s, {options.minutes:g} minutes")
-    rows = [(own, measure(own, options.seconds, options.minutes, options.tracking_uri)) for own in options.workers]
+    rows = [
+        (n_workers, measure(n_workers, options.seconds, options.minutes, options.tracking_uri))
+        for n_workers in options.workers
+    ]
     for name in ("workers", *rows[0][1]):
         table.add_column(name, justify="right")
     for n_workers, values in rows:
-        table.add_row(str(n_workers), *(f"{own:.3g}" for own in values.values()))
+        table.add_row(str(n_workers), *(f"{value:.3g}" for value in values.values()))
     Console().print(table)
 
 

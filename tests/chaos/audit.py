@@ -1,4 +1,4 @@
-"""What must hold whatever happened. Triggers note each write as it happens; the rest is counted after."""
+"""What must hold after any faults. Triggers record each write as it happens; the rest is checked afterwards."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from storage import artifacts
-from storage.store import Store
-from storage.studies import StoredStudy
+from castpool.storage.files import artifacts
+from castpool.storage.store import Store
+from castpool.storage.study.studies import StoredStudy
 from tests.chaos.training import CHECK_STEPS, MAX_STEPS, loss
 from tests.storage.helpers import execute
 
-# A row for each end of a trial or a slot, and one for each write to a trial by somebody who does not hold its slot:
-# `holder` is the process of the worker that does. What a transaction writes that has itself begun or ended the trial is
-# judged by that.
+# A row for each end of a trial or a slot, one for each completed task of an evaluation, and one for each write to a
+# trial by a worker without the slot's lease: `holder` is the process of the worker that has it. A transaction that
+# begins or ends the trial may write to it.
 TRIGGERS = """
 CREATE TABLE audit_ends (what text, id bigint, how text);
 CREATE TABLE audit_strays (what text, trial_id bigint, writer text, holder text);
+CREATE TABLE audit_judged (study_id integer, task jsonb, result text);
 
 CREATE FUNCTION audit_trial() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     INSERT INTO audit_ends VALUES ('trial', NEW.trial_id, OLD.state || ' to ' || NEW.state);
@@ -33,6 +34,13 @@ CREATE FUNCTION audit_slot() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     RETURN NULL; END $$;
 CREATE TRIGGER audit AFTER UPDATE ON castpool_slots FOR EACH ROW
     WHEN (NEW.ended_at IS NOT NULL) EXECUTE FUNCTION audit_slot();
+
+CREATE FUNCTION audit_evaluation() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO audit_judged VALUES (NEW.study_id, NEW.task, NEW.result);
+    RETURN NULL; END $$;
+CREATE TRIGGER audit_evaluation AFTER UPDATE ON castpool_slots FOR EACH ROW
+    WHEN (NEW.ended_at IS NOT NULL AND NEW.outcome = 'complete' AND NEW.task IS NOT NULL)
+    EXECUTE FUNCTION audit_evaluation();
 
 CREATE FUNCTION audit_write() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE holds text; runs boolean; BEGIN
@@ -58,7 +66,7 @@ WRITTEN = (
 
 
 def install(store: Store) -> None:
-    """Note from now on who writes what."""
+    """Record from now on which worker writes what."""
     with store.engine.begin() as connection:
         connection.exec_driver_sql(TRIGGERS.replace("%", "%%"))
         for table in WRITTEN:
@@ -67,18 +75,19 @@ def install(store: Store) -> None:
             )
 
 
-def losses(store: Store, stored: StoredStudy, trials: int, *, is_real: bool) -> list[str]:
-    """Return what was lost, done twice or done by the wrong one: a sentence each."""
+def losses(store: Store, stored: StoredStudy, trials: int, *, is_real: bool, is_evaluated: bool = False) -> list[str]:
+    """Return what was lost, done twice or written by a worker without the lease: a sentence each."""
     found = [*_of_slots(store, stored, trials), *_of_writes(store)]
+    found += _of_evaluations(store, stored, is_evaluated=is_evaluated)
     study = optuna.load_study(study_name=stored.name, storage=store.trials)
     ours = study.trials
     found += _of_attempts(store, stored, ours, is_real=is_real)
     plain = optuna.load_study(
         study_name=stored.name, storage=optuna.storages.RDBStorage(store.url.render_as_string(hide_password=False))
     ).trials
-    if [_essence(own) for own in plain] != [_essence(own) for own in ours]:
+    if [_essence(trial) for trial in plain] != [_essence(trial) for trial in ours]:
         found.append("a plain Optuna client reads other trials")
-    artifacts.sweep(store.engine, stored.study_id, -1.0)
+    artifacts.delete_orphaned_checkpoints(store.engine, stored.study_id, -1.0)
     kept = execute(store, "SELECT DISTINCT artifact_id FROM castpool_artifacts WHERE artifact_id LIKE 'checkpoint-%'")
     if left := kept:
         found.append(f"checkpoints are left: {left}")
@@ -92,11 +101,32 @@ def _essence(trial: FrozenTrial) -> tuple[Any, ...]:
 def _of_slots(store: Store, stored: StoredStudy, trials: int) -> list[str]:
     rows = execute(store, "SELECT * FROM castpool_slots WHERE study_id = :id ORDER BY slot", id=stored.study_id)
     found = []
-    if [row.slot for row in rows] != list(range(trials)):
-        found.append(f"{len(rows)} slots in place of {trials}")
+    ours = [row.slot for row in rows if row.kind == "trial"]
+    if ours != list(range(trials)):
+        found.append(f"{len(ours)} slots in place of {trials}")
     found += [f"slot {row.slot} has not ended" for row in rows if row.ended_at is None or row.lease_until is not None]
     found += [f"slot {row.slot} has failed: {row.reason}" for row in rows if row.outcome == "failed"]
     return found
+
+
+def _of_evaluations(store: Store, stored: StoredStudy, *, is_evaluated: bool) -> list[str]:
+    """Every evaluation has one result, no task was completed twice, and the study went through its phases."""
+    (phase,) = execute(store, "SELECT phase FROM castpool_studies WHERE study_id = :id", id=stored.study_id)[0]
+    found = [f"the study is in phase {phase}"] if phase != ("done" if is_evaluated else None) else []
+    query = "SELECT * FROM castpool_slots WHERE study_id = :id AND kind <> 'trial' ORDER BY slot"
+    rows = execute(store, query, id=stored.study_id)
+    if {row.kind for row in rows} != ({"verification", "holdout"} if is_evaluated else set()):
+        found.append(f"{len(rows)} evaluations: {sorted({row.kind for row in rows})}")
+    stores = execute(store, "SELECT DISTINCT artifact_id FROM castpool_artifacts WHERE artifact_id LIKE 'evaluation-%'")
+    kept = {row.artifact_id for row in stores}
+    found += [f"evaluation {row.slot}, {row.outcome}, has no result" for row in rows if row.result not in kept]
+    judged = execute(
+        store,
+        "SELECT task, array_agg(result) AS results FROM audit_judged WHERE study_id = :id GROUP BY task "
+        "HAVING count(*) > 1",
+        id=stored.study_id,
+    )
+    return found + [f"{row.task} was judged twice: {row.results}" for row in judged]
 
 
 def _of_writes(store: Store) -> list[str]:
@@ -104,35 +134,35 @@ def _of_writes(store: Store) -> list[str]:
         store, "SELECT what, id, string_agg(how, ', ') AS how FROM audit_ends GROUP BY 1, 2 HAVING count(*) > 1"
     )
     strays = execute(store, "SELECT what, trial_id, writer, holder FROM audit_strays")
-    return [f"{own.what} {own.id} ended more than once: {own.how}" for own in twice] + [
-        f"{own.writer} wrote {own.what} of trial {own.trial_id}, which {own.holder} held" for own in strays
+    return [f"{end.what} {end.id} ended more than once: {end.how}" for end in twice] + [
+        f"{write.writer} wrote {write.what} of trial {write.trial_id}, which {write.holder} held" for write in strays
     ]
 
 
 def _of_attempts(store: Store, stored: StoredStudy, trials: list[FrozenTrial], *, is_real: bool) -> list[str]:
     found = []
-    if [own.number for own in trials] != list(range(len(trials))):
+    if [trial.number for trial in trials] != list(range(len(trials))):
         found.append("trials are not numbered without gaps")
     by_slot: dict[int, list[FrozenTrial]] = defaultdict(list)
-    for own in trials:
-        if not own.state.is_finished():
-            found.append(f"trial {own.number} is {own.state.name}")
-        by_slot[own.user_attrs["castpool"]["slot"]].append(own)
-    slots = execute(store, "SELECT * FROM castpool_slots WHERE study_id = :id ORDER BY slot", id=stored.study_id)
-    for row in slots:
+    for trial in trials:
+        if not trial.state.is_finished():
+            found.append(f"trial {trial.number} is {trial.state.name}")
+        by_slot[trial.user_attrs["castpool"]["slot"]].append(trial)
+    query = "SELECT * FROM castpool_slots WHERE study_id = :id AND kind = 'trial' ORDER BY slot"
+    for row in execute(store, query, id=stored.study_id):
         attempts = by_slot[row.slot]
-        numbers = [own.user_attrs["castpool"]["attempt"] for own in attempts]
+        numbers = [attempt.user_attrs["castpool"]["attempt"] for attempt in attempts]
         if numbers != sorted(set(numbers)) or (numbers and numbers[-1] != row.attempt):
             found.append(f"slot {row.slot} at attempt {row.attempt} has attempts {numbers}")
         if not attempts or attempts[-1]._trial_id != row.trial_id:
             found.append(f"slot {row.slot} is not that of its last attempt")
             continue
-        told = [own for own in attempts if own.state != TrialState.FAIL]
-        if told != attempts[-1:] or told[0].state.name.lower() != row.outcome:
-            found.append(f"slot {row.slot}, {row.outcome}, has {[own.state.name for own in attempts]}")
+        succeeded = [attempt for attempt in attempts if attempt.state != TrialState.FAIL]
+        if succeeded != attempts[-1:] or succeeded[0].state.name.lower() != row.outcome:
+            found.append(f"slot {row.slot}, {row.outcome}, has {[attempt.state.name for attempt in attempts]}")
         found += _of_retries(row.slot, attempts)
-        if not is_real and told:
-            found += _of_reports(told[-1])
+        if not is_real and succeeded:
+            found += _of_reports(succeeded[-1])
     return found
 
 
@@ -150,8 +180,8 @@ def _of_retries(slot: int, attempts: list[FrozenTrial]) -> list[str]:
 
 
 def _of_reports(trial: FrozenTrial) -> list[str]:
-    """A trial's reports are those of its whole training, whoever did which part of it."""
-    # What the pruner stopped after the study's best check is complete too, and says so.
+    """A trial's reports are those of its whole training, whichever workers did its parts."""
+    # A trial that the pruner stopped after the study's best loss is complete too, and its reason says so.
     is_whole = trial.state == TrialState.COMPLETE and "it counts" not in trial.user_attrs.get("reason", "")
     last = MAX_STEPS if is_whole else trial.last_step or 0
     expected = {step: loss(trial.params, step) for step in range(CHECK_STEPS, last + 1, CHECK_STEPS)}

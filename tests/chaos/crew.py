@@ -1,4 +1,4 @@
-"""The processes of a round: workers that are replaced when they die, as a pool does."""
+"""The processes of a round: workers that are replaced when they die, as in a pool."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import Any
 from tests.chaos.training import work
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["workers.preload", "tests.chaos.training"])
-# Of a worker whose server was away when it came up; of one that was asked to stop, perhaps before it could listen.
+CONTEXT.set_forkserver_preload(["castpool.workers.pool.preload", "tests.chaos.training"])
+# 3: the server was unreachable when the worker started. SIGTERM, 130: it was stopped, before or after its handler
+# was installed.
 EXPECTED = {0, -signal.SIGKILL, -signal.SIGTERM, 3, 130}
 
 
 class Crew:
-    """So many workers on one study.
+    """A number of workers on one study.
 
     Args:
-        url: by which they reach the server.
+        url: of the server, as the workers use it.
         study: its name.
         size: how many there are at any time.
         steps: a file to which each simulated training step adds a byte.
@@ -48,15 +49,15 @@ class Crew:
             process.join()
 
     def add(self, skew_hours: float = 0.0) -> ForkServerProcess:
-        """Let another worker begin."""
+        """Start another worker."""
         process = CONTEXT.Process(target=work, args=(*self._work, skew_hours), kwargs={"is_real": self._is_real})
         process.start()
         self.processes.append(process)
         return process
 
     def tend(self) -> bool:
-        """Replace who died; return whether anybody still works or has to."""
-        for process in [own for own in self.processes if own.exitcode is not None]:
+        """Replace the workers that died; return whether any worker is left."""
+        for process in [worker for worker in self.processes if worker.exitcode is not None]:
             self.processes.remove(process)
             if process.exitcode not in EXPECTED:
                 self.unexpected.append(process.exitcode)

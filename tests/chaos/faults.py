@@ -1,4 +1,4 @@
-"""What goes wrong: each fault happens at once, and what ends it, if anything, is left with the round."""
+"""The faults: each begins at once, and returns what ends it, if anything, for the round to call later."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sqlalchemy import create_engine, text
 
 from tests.chaos.crew import Crew
 from tests.chaos.proxy import Proxy
-from tests.own_server import OwnServer
+from tests.private_server import PrivateServer
 
 
 @dataclass
 class Scene:
     """Where faults happen."""
 
-    server: OwnServer
+    server: PrivateServer
     proxy: Proxy
     crew: Crew
     chance: random.Random
@@ -36,7 +36,7 @@ Fault = Callable[[Scene], Later | None]
 
 
 def kill(scene: Scene) -> None:
-    """A worker is gone without a word."""
+    """A worker dies without notice."""
     if scene.crew.processes:
         scene.crew.send(scene.chance.choice(scene.crew.processes), signal.SIGKILL)
 
@@ -48,7 +48,7 @@ def terminate(scene: Scene) -> None:
 
 
 def freeze(scene: Scene) -> Later | None:
-    """A worker does nothing for a while, which may be longer than its lease."""
+    """A worker is suspended, possibly for longer than its lease."""
     if not scene.crew.processes:
         return None
     process = scene.chance.choice(scene.crew.processes)
@@ -57,7 +57,7 @@ def freeze(scene: Scene) -> Later | None:
 
 
 def end_connection(scene: Scene) -> None:
-    """The server ends some connections, in the middle of whatever they do."""
+    """The server ends some connections, possibly within a statement."""
     if not scene.server.is_up:
         return
     engine = create_engine(scene.server.url.replace("postgresql://", "postgresql+psycopg://"))
@@ -80,14 +80,14 @@ def crash(scene: Scene) -> Later | None:
 
 
 def refuse(scene: Scene) -> Later:
-    """Nobody gets a new connection, and half of the old ones break."""
+    """New connections are refused, and half of the existing ones break."""
     end = scene.proxy.refuse()
     scene.proxy.cut(scene.chance, 0.5)
     return Later(scene.chance.uniform(0.2, 3.0), end)
 
 
 def stall(scene: Scene) -> Later:
-    """The network swallows everything both ways on half of the connections, for longer than a lease at times."""
+    """The network drops everything both ways on half of the connections, possibly for longer than a lease."""
     return Later(scene.chance.uniform(0.2, 4.0), scene.proxy.stall(scene.chance, 0.5))
 
 
@@ -98,7 +98,7 @@ def skewed_worker(scene: Scene) -> Later:
 
 
 def second_pool(scene: Scene) -> Later:
-    """Somebody starts another pool on the same study by mistake, and stops it when they notice."""
+    """A user starts a second pool on the same study by mistake, and stops it later."""
     others = [scene.crew.add() for _ in range(2)]
 
     def stop() -> None:

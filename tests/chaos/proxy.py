@@ -13,7 +13,7 @@ CHUNK = 1 << 16
 
 
 class _Link:
-    """One connection through the proxy. While it is stalled, nothing passes either way, and neither end is told."""
+    """One connection through the proxy. While it is stalled, nothing passes either way, and neither end is closed."""
 
     def __init__(self) -> None:
         self.passes = asyncio.Event()
@@ -28,11 +28,11 @@ class _Link:
 
     def cut(self) -> None:
         for writer in self.writers:
-            writer.transport.abort()  # no goodbye
+            writer.transport.abort()  # a reset, not an orderly close
 
 
 class Proxy:
-    """Carries connections from a port of its own to the server's socket. Use as a context manager.
+    """Carries connections from a TCP port to the server's socket. Use as a context manager.
 
     Args:
         socket: the path of the server's socket.
@@ -65,12 +65,12 @@ class Proxy:
         return lambda: self._call(lambda: [link.passes.set() for link in stalled])
 
     def cut(self, chance: random.Random, share: float) -> None:
-        """Break a share of the connections without a word."""
+        """Reset a share of the connections."""
         cut = [link for link in list(self._links) if chance.random() < share]
         self._call(lambda: [link.cut() for link in cut])
 
     def refuse(self) -> Callable[[], None]:
-        """Let nobody in; return what ends that."""
+        """Refuse new connections; return what ends that."""
         self._refuses = True
 
         def end() -> None:
@@ -88,7 +88,7 @@ class Proxy:
         self._server.close()
         for link in list(self._links):
             link.cut()
-        tasks = [own for own in asyncio.all_tasks() if own is not asyncio.current_task()]
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from storage.store import open_store
+from castpool.storage.store import open_store
 from tests.chaos import audit
 from tests.chaos.arena import arena, make_study
 from tests.chaos.faults import FAULTS
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_nothing_is_lost_whatever_goes_wrong() -> None:
-    """In a process of its own and without coverage, whose hooks at the end of processes are not what is tested."""
+    """In a separate process and without coverage, which would add hooks to the end of each worker."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos", "--quick", "--seed", "7"],
@@ -43,11 +43,15 @@ def test_the_audit_sees_what_it_is_for() -> None:
                 "INSERT INTO castpool_artifacts (artifact_id, part, payload) "
                 f"VALUES ('checkpoint-{stored.study_id}-9-1-10', 0, '')",
                 "UPDATE castpool_slots SET lease_until = now() WHERE slot = 1",
+                *2 * ["INSERT INTO audit_judged SELECT study_id, '{\"trial\": 1}', 'x' FROM castpool_studies"],
+                "UPDATE castpool_studies SET phase = 'holdout'",
             ):
                 execute(store, harm)
         with open_store(where.server.url) as store:
             found = " ".join(audit.losses(store, stored, 2, is_real=True))
             execute(store, "UPDATE castpool_slots SET checkpoint = NULL")
     for words in ("ended more than once", "wrote trial_user_attributes", "has ['FAIL']", "slot 1 has not ended"):
+        assert words in found
+    for words in ("in phase holdout", "was judged twice: ['x', 'x']"):
         assert words in found
     assert "reports at" not in found

@@ -1,7 +1,7 @@
-"""A worker whose trainings are simulated: everything else about it is castpool's own, only in a hurry.
+"""A worker whose trainings are simulated: everything else is castpool's code, with shorter intervals.
 
 Leases last two seconds here, not a minute. The losses are a function of the parameters and the step, so that a trial
-that went through many hands can be checked against one that did not.
+of many attempts can be checked against an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,32 +16,35 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
+import pandas as pd
 
-import storage.reaper
-import storage.roster
-import storage.slots
-import workers.desk
-import workers.heartbeat
-import workers.worker
-from storage.errors import StorageUnreachableError
-from workers import entry
-from workers.checkpoints import Checkpoints
-from workers.job import Job
-from workers.objective import Trained, configure, record_config
-from workers.time_spent import TimeSpent
-from workers.validation_hook import Ending
+import castpool.storage.budget.slots
+import castpool.workers.worker.evaluation_runner
+import castpool.workers.worker.loop
+import castpool.workers.worker.trial_runner
+from castpool.storage.budget.outcome import Outcome
+from castpool.storage.errors import StorageUnreachableError
+from castpool.workers.evaluation.baselines import evaluate_baseline, find_baseline
+from castpool.workers.evaluation.windows import Windows
+from castpool.workers.pool import worker_process
+from castpool.workers.spec.job import Job
+from castpool.workers.training.checkpoint_store import CheckpointStore
+from castpool.workers.training.ending import Ending
+from castpool.workers.training.objective import TrainingResult, configure, record_config
+from castpool.workers.training.phase_timer import PhaseTimer
 
 LEASE_SECONDS = 2.0
 MAX_STEPS = 60
 CHECK_STEPS = 6
 KEEP_STEPS = 10
 STEP_SECONDS = 0.01
+EVALUATION_STEPS = 20
 
 
 def loss(params: Mapping[str, Any], step: int) -> float:
     """Return the validation loss of a configuration after so many steps."""
     far = math.log10(params["learning_rate"]) + 3
-    others = [own for name, own in sorted(params.items()) if name != "learning_rate" and not isinstance(own, str)]
+    others = [value for name, value in sorted(params.items()) if name != "learning_rate" and not isinstance(value, str)]
     return far * far + 0.1 * sum(others) + 10 / step
 
 
@@ -51,19 +54,19 @@ def simulated(
     *,
     is_prunable: bool,
     interruption: Callable[[int], Ending | None],
-    checkpoints: Checkpoints,
+    checkpoints: CheckpointStore,
     failures: Mapping[str, int],
-    spent: TimeSpent,
-) -> Trained:
-    """Do what `workers.objective.train` does, without a model."""
+    spent: PhaseTimer,
+) -> TrainingResult:
+    """Do what `castpool.workers.training.objective.train` does, without a model."""
     config = configure(job, trial)
     record_config(trial, config)
     state: dict[str, Any] = json.loads(checkpoints.load() or b'{"step": 0, "best": null, "best_step": 0}')
     step, best, best_step = state["step"], state["best"], state["best_step"]
-    ending = Ending("complete")
+    ending = Ending(Outcome.COMPLETE)
     while step < MAX_STEPS:
         if (interrupted := interruption(step)) is not None:
-            if interrupted.outcome == "stopped" and step:
+            if interrupted.outcome == Outcome.STOPPED and step:
                 checkpoints.save(json.dumps({"step": step, "best": best, "best_step": best_step}).encode(), step)
             ending = interrupted
             break
@@ -78,25 +81,50 @@ def simulated(
             if best is None or value < best:
                 best, best_step = value, step
             if step < MAX_STEPS and is_prunable and trial.should_prune():
-                ending = Ending("pruned", f"at step {step}")
+                ending = Ending(Outcome.PRUNED, f"at step {step}")
                 break
-    return Trained(ending, math.inf if best is None else best, best_step, 0.0, step)
+    return TrainingResult(ending, math.inf if best is None else best, best_step, 0.0, step)
 
 
-# Where each step that anybody trains leaves a byte.
+def simulated_forecast(
+    job: Job,
+    config: Mapping[str, Any],
+    step: int,
+    seed: int,
+    windows: Windows,
+    is_stopped: Callable[[int], bool],
+    *_: Any,
+) -> pd.DataFrame:
+    """Do what `castpool.workers.evaluation.forecasts.forecast_windows` does, without a model."""
+    for done in range(min(step, EVALUATION_STEPS)):
+        if is_stopped(done):
+            break
+        time.sleep(STEP_SECONDS)
+    horizon = job.spec.horizon
+    return evaluate_baseline(
+        find_baseline("SeasonalNaive", 1),
+        job.series.without_newest(windows.remaining).frame,
+        job.series.freq,
+        horizon=horizon,
+        behind=windows.size,
+        n_windows=windows.count(horizon),
+        distance=windows.distance,
+    )
+
+
+# The file that gets a byte for each training step.
 STEPS = -1
 
 
 def hasten() -> None:
-    """Let leases, beats and the reaper be thirty times as fast."""
-    storage.slots.LEASE_SECONDS = storage.reaper.LEASE_SECONDS = storage.roster.LEASE_SECONDS = LEASE_SECONDS
-    workers.heartbeat.BEAT_SECONDS = LEASE_SECONDS / 5
-    workers.desk.REAP_SECONDS = 0.5
-    workers.worker.IDLE_SECONDS = 0.1
+    """Shorten leases, and with them the time between two beats, and the pauses of worker and reaper."""
+    castpool.storage.budget.slots.LEASE_SECONDS = LEASE_SECONDS
+    castpool.workers.worker.trial_runner.REAP_SECONDS = 0.5
+    castpool.workers.worker.loop.IDLE_SECONDS = 0.1
 
 
 def skew(hours: float) -> None:
-    """Let this process's clock be wrong by so much: what Python and Optuna ask for the time of day."""
+    """Let this process's clock be wrong: the time of day that Python and Optuna read."""
     real, wrong = time.time, datetime.timedelta(hours=hours)
 
     class Skewed(datetime.datetime):
@@ -106,22 +134,23 @@ def skew(hours: float) -> None:
 
     time.time = lambda: real() + wrong.total_seconds()
     for module in list(sys.modules.values()):
-        if getattr(module, "__name__", "").startswith(("optuna", "storage", "workers")) and (
+        if getattr(module, "__name__", "").startswith(("optuna", "castpool")) and (
             getattr(module, "datetime", None) is datetime.datetime
         ):
             module.datetime = Skewed  # type: ignore[attr-defined]
 
 
 def work(url: str, study: str, steps: str, skew_hours: float, *, is_real: bool) -> None:
-    """Be a worker until the study is done."""
+    """Work as a worker until the study is done."""
     global STEPS
     hasten()
     STEPS = os.open(steps, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     if not is_real:
-        workers.desk.train = simulated  # type: ignore[assignment]
+        castpool.workers.worker.trial_runner.train = simulated  # type: ignore[assignment]
+        castpool.workers.worker.evaluation_runner.forecast_windows = simulated_forecast
     if skew_hours:
         skew(skew_hours)
     try:
-        sys.exit(entry.main(url, [study], threads=1))
-    except StorageUnreachableError:  # the server was away when it came up
+        sys.exit(worker_process.main(url, [study], threads=1))
+    except StorageUnreachableError:  # the server was unreachable when the worker started
         sys.exit(StorageUnreachableError.exit_code)

@@ -1,4 +1,4 @@
-"""castpool as the README deploys it: a clone, Docker Compose, a browser."""
+"""castpool as its guide deploys it: a clone, Docker Compose, a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "deploy.md").read_text()
 SCREENSHOTS = ROOT / "build" / "screenshots"
 DOCKER_VARIABLE, BROWSER_VARIABLE = "CASTPOOL_REQUIRE_DOCKER", "CASTPOOL_REQUIRE_BROWSER"
 
@@ -28,7 +28,7 @@ def has_docker() -> bool:
     if shutil.which("docker") is None:
         return False
     asked = (["docker", "info"], ["docker", "compose", "version"])
-    return all(subprocess.run(own, capture_output=True).returncode == 0 for own in asked)
+    return all(subprocess.run(command, capture_output=True).returncode == 0 for command in asked)
 
 
 def browser_paths() -> tuple[str | None, str | None]:
@@ -51,8 +51,8 @@ class Deployment:
         self.ports = {name: free_port() for name in ("CASTPOOL_DASHBOARD_PORT", "MLFLOW_PORT", "CASTPOOL_METRICS_PORT")}
         self.project = f"castpool-test-{secrets.token_hex(4)}"
         self._environment = {
-            **{name: own for name, own in os.environ.items() if not name.startswith("CASTPOOL_")},
-            **{name: str(own) for name, own in self.ports.items()},
+            **{name: value for name, value in os.environ.items() if not name.startswith("CASTPOOL_")},
+            **{name: str(port) for name, port in self.ports.items()},
             "COMPOSE_PROJECT_NAME": self.project,
             "CASTPOOL_STUDY": "create --demo --trials 24 --max-steps 100",
         }
@@ -79,11 +79,11 @@ class Deployment:
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 
-    def readme_commands(self) -> list[list[str]]:
-        """Return the commands of the README's section, block by block, with this test's own password."""
-        section = README.split("\n## Scale out\n")[1].split("\n## ")[0]
+    def guide_commands(self) -> list[list[str]]:
+        """Return the commands of the guide's section, block by block, with this test's own password."""
+        section = GUIDE.split("\n## One machine, Docker Compose\n")[1].split("\n## ")[0]
         found = re.findall(r"^```bash\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
-        return [own.replace("$(openssl rand -hex 16)", self.canary).strip().splitlines() for own in found]
+        return [block.replace("$(openssl rand -hex 16)", self.canary).strip().splitlines() for block in found]
 
     def status(self) -> dict[str, Any]:
         read: dict[str, Any] = json.loads(

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.deployment.conftest import SCREENSHOTS, Deployment
-from tests.tracking.conftest import record
+from tests.workers.mlflow_tracking.conftest import record
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(3000)]
 
@@ -24,8 +24,8 @@ WAIT_SECONDS = 60
 def shown(browser: webdriver.Chrome, name: str, *texts: str, selector: str = "body", at_least: int = 1) -> None:
     """Wait until the page shows these texts and elements, and keep a picture of it."""
     wait = WebDriverWait(browser, WAIT_SECONDS)
-    for own in texts:
-        wait.until(lambda driver, own=own: own in driver.find_element(By.TAG_NAME, "body").text)
+    for text in texts:
+        wait.until(lambda driver, text=text: text in driver.find_element(By.TAG_NAME, "body").text, f"no {text!r}")
     wait.until(lambda driver: len(driver.find_elements(By.CSS_SELECTOR, selector)) >= at_least)
     browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
 
@@ -50,7 +50,7 @@ def a_worker_is_killed_at_work(deployment: Deployment, killed: set[str]) -> bool
 
 
 def test_a_bare_clone_becomes_a_result_whatever_is_killed(deployment: Deployment) -> None:
-    first, second = deployment.readme_commands()
+    first, second = deployment.guide_commands()
     for command in first:
         deployment.run(command.replace("docker compose exec", "docker compose exec -T"))
     deployment.wait_for(lambda: deployment.sql("SELECT count(*) FROM castpool_workers") == "8")
@@ -75,8 +75,8 @@ def test_a_bare_clone_becomes_a_result_whatever_is_killed(deployment: Deployment
 
     after = deployment.status()
     assert (after["ended"], after["slots"]) == (TRIALS, TRIALS)
-    assert sum(after[own] for own in ("complete", "pruned", "diverged", "failed")) == TRIALS
-    assert any(own["reason"].startswith("lost: worker") for own in after["retries"]), "two workers were killed"
+    assert sum(after[outcome] for outcome in ("complete", "pruned", "diverged", "failed")) == TRIALS
+    assert any(retry["reason"].startswith("lost: worker") for retry in after["retries"]), "two workers were killed"
     assert after["measures"]["mlflow_completeness"] == 1
     best = json.loads((deployment.folder / "castpool-out" / "demo" / "best.json").read_text())
     assert best["value"] == after["best"]["value"]
@@ -87,12 +87,12 @@ def test_a_bare_clone_becomes_a_result_whatever_is_killed(deployment: Deployment
 
 def test_workers_log_json_with_what_each_line_belongs_to(deployment: Deployment) -> None:
     logged = deployment.run("docker compose logs --no-log-prefix worker").replace("\x1b[2K", "").splitlines()
-    lines = [json.loads(own) for own in logged if own]
-    ended = [own for own in lines if own["event"] == "trial ended"]
+    lines = [json.loads(line) for line in logged if line]
+    ended = [line for line in lines if line["event"] == "trial ended"]
     assert ended
-    for own in ended:
-        assert all(own[name] is not None for name in ("run_id", "study", "trial", "slot", "attempt", "worker"))
-        assert {"outcome", "loss", "seconds", "timestamp", "level"} <= own.keys()
+    for line in ended:
+        assert all(line[name] is not None for name in ("run_id", "study", "trial", "slot", "attempt", "worker"))
+        assert {"outcome", "loss", "seconds", "timestamp", "level"} <= line.keys()
 
 
 def test_the_dashboard_in_a_browser(deployment: Deployment, browser: webdriver.Chrome) -> None:
@@ -109,7 +109,7 @@ def test_the_dashboard_in_a_browser(deployment: Deployment, browser: webdriver.C
     shown(browser, "dashboard-note", "castpool tunes NHITS", "pruner", "best loss")
     browser.get(f"{deployment.dashboard}/dashboard/studies/1")
     shown(browser, "dashboard-artifacts", "report.html", "forecast.png", "model.zip")
-    report = next(own for own in artifacts(deployment) if own["filename"] == "report.html")
+    report = next(artifact for artifact in artifacts(deployment) if artifact["filename"] == "report.html")
     browser.get(f"{deployment.dashboard}/artifacts/1/{report['artifact_id']}")
     shown(browser, "dashboard-report", "Best loss", "Decisions", selector="#forecast .main-svg")
 
@@ -127,9 +127,11 @@ def test_mlflow_in_a_browser(deployment: Deployment, browser: webdriver.Chrome) 
     shown(browser, "mlflow-runs", "demo")
     browser.get(f"{experiment}/runs/{runs['demo']['id']}")
     shown(browser, "mlflow-study", "demo", "best_loss", "horizon")
-    browser.get(f"{experiment}/runs/{runs['trial 0']['id']}")
-    shown(browser, "mlflow-trial", "trial 0", "validation_loss", "duration_training_seconds", "Parent run")
-    browser.get(f"{experiment}/runs/{runs['trial 0']['id']}/model-metrics")
+    # Of a killed attempt nothing may be recorded: the best trial has all there is to show.
+    best = f"trial {deployment.status()['best']['trial']}"
+    browser.get(f"{experiment}/runs/{runs[best]['id']}")
+    shown(browser, "mlflow-trial", best, "validation_loss", "duration_training_seconds", "Parent run")
+    browser.get(f"{experiment}/runs/{runs[best]['id']}/model-metrics")
     shown(browser, "mlflow-metrics", "validation_loss", selector=".js-plotly-plot .main-svg")
     browser.get(f"{deployment.mlflow}/#/models/demo")
     shown(browser, "mlflow-model", "Version 1", "champion")
@@ -163,8 +165,8 @@ def test_the_password_is_nowhere_but_in_its_secret(deployment: Deployment) -> No
         ),
         "history": deployment.run("docker history --no-trunc castpool"),
         "processes": "".join(
-            deployment.run(f"docker top {own} -eo pid,args")
-            for own in deployment.run("docker compose ps --quiet").split()
+            deployment.run(f"docker top {container} -eo pid,args")
+            for container in deployment.run("docker compose ps --quiet").split()
         ),
         "status": json.dumps(deployment.status()),
         "dump": deployment.run("docker compose exec -T postgres pg_dump -U castpool --inserts castpool"),

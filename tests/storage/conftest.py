@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL, Engine, create_engine
 
-from storage.store import Store, open_store
-from storage.studies import StoredStudy
+from castpool.storage.store import Store, open_store
+from castpool.storage.study.studies import StoredStudy
 from tests.conftest import _database
 from tests.storage.helpers import make_study
 
-# Children first; castpool's own tables go with the studies.
+# Children first; castpool's tables go with the studies.
 TABLES = (
     *(f"trial_{name}" for name in ("heartbeats", "intermediate_values", "params", "system_attributes")),
     *("trial_user_attributes", "trial_values", "trials", "study_directions"),

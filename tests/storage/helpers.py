@@ -12,13 +12,14 @@ from optuna.trial import TrialState
 from sqlalchemy import event, text
 from sqlalchemy.engine import Connection, Engine, Row, create_engine
 
-from sampler_policies.decision import Decision
-from storage import datasets, reaper, roster, slots
-from storage.optuna_trials import PoolStorage
-from storage.slots import Claim
-from storage.store import Store
-from storage.studies import StoredStudy, create_or_resume
-from storage.trials import begin_trial, end_trial
+from castpool.sampler_policies.decision import Decision
+from castpool.storage.attempts.lifecycle import begin_trial, end_trial
+from castpool.storage.budget import reaper, slots, worker_registry
+from castpool.storage.budget.slots import Claim
+from castpool.storage.files import datasets
+from castpool.storage.optuna_storage.pool_storage import PoolStorage
+from castpool.storage.store import Store
+from castpool.storage.study.studies import StoredStudy, create_or_resume
 
 IDENTITY = {"model": "NHITS", "horizon": 12}
 
@@ -33,6 +34,8 @@ def make_study(
     max_retries: int | None = None,
     seconds: float | None = None,
     steps: int | None = None,
+    reserved_share: float = 0.0,
+    evaluates: bool = False,
 ) -> StoredStudy:
     """Create or resume a small study."""
     limits = {} if max_retries is None else {"max_retries": max_retries}
@@ -45,8 +48,9 @@ def make_study(
         dataset=datasets.put(store.engine, b"the data"),
         trials=trials,
         first_params=first_params or {},
-        seconds=seconds,
-        steps=steps,
+        limits={"time": seconds, "steps": steps},
+        reserved_share=reserved_share,
+        evaluates=evaluates,
     )
 
 
@@ -57,7 +61,7 @@ def load(store: Store, name: str = "air") -> optuna.Study:
 
 def joined(store: Store, stored: StoredStudy, pid: int = 1) -> int:
     """Return the number of a worker that has just joined."""
-    return roster.join(store.engine, stored.study_id, "host", pid)
+    return worker_registry.join(store.engine, stored.study_id, "host", pid)
 
 
 def claimed(store: Store, stored: StoredStudy, worker: int | None = None) -> Claim:
@@ -100,18 +104,18 @@ def finish(
     end_trial(study, trial, claim, state, value, outcome=outcome, user_attrs=user_attrs or {}, **end)
 
 
-def hand_back(store: Store, claim: Claim, **end: Any) -> None:
+def release_slot(store: Store, claim: Claim, **end: Any) -> None:
     """Let a claimed slot's attempt fail, and open the slot for the next."""
     finish(store, claim, None, **end)
 
 
 def frozen(store: Store, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-    """Return a trial as it stands in the tables now, whatever the store's own storage remembers of it."""
+    """Return a trial as it is in the tables now, past the cache of the store's storage."""
     return PoolStorage(store.engine).get_trial(trial._trial_id)
 
 
 def execute(store: Store, statement: str, **values: Any) -> list[Row[Any]]:
-    """Run one statement of the test's own."""
+    """Run one statement."""
     with store.engine.begin() as connection:
         result = connection.execute(text(statement), values)
         return list(result.all()) if result.returns_rows else []
@@ -129,14 +133,14 @@ def expire(store: Store, *claims: Claim) -> None:
 
 
 def slot_row(store: Store, claim: Claim) -> Row[Any]:
-    """Return a slot as it stands in the table."""
+    """Return a slot as it is in the table."""
     key = {"id": claim.study_id, "slot": claim.slot}
     return execute(store, "SELECT * FROM castpool_slots WHERE study_id = :id AND slot = :slot", **key)[0]
 
 
 @contextmanager
 def watcher(url: str) -> Iterator[Connection]:
-    """A connection of the test's own beside those of the store, each statement a transaction."""
+    """A connection beside those of the store, each statement a transaction."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection

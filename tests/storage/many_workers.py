@@ -14,10 +14,10 @@ import time
 import optuna
 from optuna.trial import TrialState
 
-from storage import reaper, roster, slots
-from storage.store import open_store
-from storage.studies import open_study
-from storage.trials import begin_trial, end_trial
+from castpool.storage.attempts.lifecycle import begin_trial, end_trial
+from castpool.storage.budget import reaper, slots, worker_registry
+from castpool.storage.store import open_store
+from castpool.storage.study.studies import open_study
 
 N_REPORTS = 5
 
@@ -27,7 +27,7 @@ def work(url: str, seed: int) -> None:
     chance = random.Random(seed)
     with open_store(url, application_name=f"castpool worker {seed}", patience_seconds=60) as store:
         stored = open_study(store, "air")
-        worker = roster.join(store.engine, stored.study_id, "host", os.getpid())
+        worker = worker_registry.join(store.engine, stored.study_id, "host", os.getpid())
         sampler = optuna.samplers.RandomSampler(seed)
         study = optuna.load_study(study_name="air", storage=store.trials, sampler=sampler)
         while not slots.count(store.engine, stored.study_id).is_done:

@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from storage import slots
-from storage.errors import SchemaVersionError, StorageError
-from storage.store import Store, open_store
+from castpool.storage.budget import slots
+from castpool.storage.budget.kinds import STEPS
+from castpool.storage.errors import SchemaVersionError, StorageError
+from castpool.storage.schema import VERSION, optuna_revisions
+from castpool.storage.store import Store, open_store
 from tests.storage.helpers import execute, finish, make_study, started, watcher
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# In a program of its own, which forks before it has any connection: eight imports would hardly meet at one moment.
+# In a separate program, which forks before it has any connection: eight imports would hardly meet at one moment.
 EIGHT_AT_ONCE = """
 import multiprocessing, sys
-from storage.store import open_store
+from castpool.storage.store import open_store
 
 fork = multiprocessing.get_context("fork")
 together = fork.Barrier(8)
@@ -45,32 +47,56 @@ def test_eight_processes_open_an_empty_database_at_the_same_moment(empty_databas
 
     assert ended.stdout == f"{[0] * 8}\n", ended.stderr
     with open_store(empty_database) as store:
-        assert execute(store, "SELECT version FROM castpool_schema") == [(2,)]
+        assert execute(store, "SELECT version FROM castpool_schema") == [(VERSION,)]
         assert execute(store, "SELECT count(*) FROM alembic_version") == [(1,)]
         tables = execute(store, "SELECT tablename FROM pg_tables WHERE tablename LIKE 'castpool%' ORDER BY 1")
-        expected = ["artifacts", "datasets", "schema", "slots", "studies", "workers"]
-        assert [own.tablename for own in tables] == [f"castpool_{name}" for name in expected]
+        expected = ["artifacts", "budgets", "datasets", "schema", "slots", "studies", "workers"]
+        assert [table.tablename for table in tables] == [f"castpool_{name}" for name in expected]
 
 
 def test_tables_of_an_older_castpool_get_what_they_lack_and_keep_what_they_have(empty_database: str) -> None:
     added = {
-        "castpool_studies": ("budget_seconds", "budget_steps", "seconds", "steps", "active_at", "stopped"),
-        "castpool_slots": ("failures", "reason", "step", "steps", "checkpoint", "checkpoint_step"),
+        "castpool_studies": ("active_at", "stopped", "phase", "evaluation"),
+        "castpool_slots": (
+            *("failures", "reason", "step", "steps", "checkpoint", "checkpoint_step"),
+            *("kind", "task", "result"),
+        ),
     }
     with open_store(empty_database) as store:
         stored = make_study(store)
         for table, columns in added.items():
             for column in columns:
                 execute(store, f"ALTER TABLE {table} DROP COLUMN {column}")
-        execute(store, "DROP TABLE castpool_artifacts")
+        execute(store, "DROP TABLE castpool_artifacts, castpool_budgets")
         execute(store, "UPDATE castpool_schema SET version = 1")
 
     with open_store(empty_database) as store:
-        assert execute(store, "SELECT version FROM castpool_schema") == [(2,)]
+        assert execute(store, "SELECT version FROM castpool_schema") == [(VERSION,)]
         claim, _ = started(store, stored)
         finish(store, claim, step=10)
         counts = slots.count(store.engine, stored.study_id)
-        assert (counts.slots, counts.ended, counts.steps) == (3, 1, 10)
+        assert (counts.slots, counts.ended, counts.budget(STEPS).spent) == (3, 1, 10)
+
+
+def test_budgets_in_columns_become_rows_once(empty_database: str) -> None:
+    with open_store(empty_database) as store:
+        stored = make_study(store, steps=1000, seconds=60.0)
+        make_study(store, "unlimited")
+        for column in ("budget_seconds float8", "budget_steps bigint"):
+            execute(store, f"ALTER TABLE castpool_studies ADD COLUMN {column}")
+        for column in ("seconds float8", "steps bigint"):
+            execute(store, f"ALTER TABLE castpool_studies ADD COLUMN {column} NOT NULL DEFAULT 0")
+        columns = "budget_seconds = 60, budget_steps = 1000, seconds = 7.25, steps = 420"
+        execute(store, f"UPDATE castpool_studies SET {columns} WHERE study_id = :id", id=stored.study_id)
+        execute(store, "DROP TABLE castpool_budgets")
+        execute(store, "UPDATE castpool_schema SET version = 2")
+
+    for _ in range(2):
+        with open_store(empty_database) as store:
+            rows = execute(store, 'SELECT kind, "limit", spent FROM castpool_budgets ORDER BY study_id, kind')
+            assert rows == [("steps", 1000, 420), ("time", 60, 7.25), ("steps", None, 0), ("time", None, 0)]
+            left = "SELECT column_name FROM information_schema.columns WHERE table_name = 'castpool_studies'"
+            assert {row[0] for row in execute(store, left)}.isdisjoint({"budget_seconds", "seconds", "steps"})
 
 
 def test_tables_of_another_castpool_are_refused(empty_database: str) -> None:
@@ -80,7 +106,7 @@ def test_tables_of_another_castpool_are_refused(empty_database: str) -> None:
     with pytest.raises(SchemaVersionError) as caught, open_store(empty_database):
         pass
 
-    assert "version 7 and this castpool knows 2; use the castpool that made them" in str(caught.value)
+    assert "version 7 and this castpool knows 4; use the castpool that created them" in str(caught.value)
     assert caught.value.exit_code == 2
 
 
@@ -92,7 +118,28 @@ def test_tables_of_an_older_optuna_are_refused_with_the_command_that_upgrades_th
         pass
 
 
-def test_a_user_that_may_not_create_tables_is_told_what_to_do(empty_database: str) -> None:
+@pytest.mark.parametrize("castpool_has_tables", [True, False])
+def test_tables_of_an_optuna_that_is_not_known_are_refused(empty_database: str, castpool_has_tables: bool) -> None:
+    with open_store(empty_database) as store:
+        execute(store, "UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+        if not castpool_has_tables:
+            names = ("schema", "slots", "budgets", "workers", "studies", "datasets", "artifacts")
+            execute(store, f"DROP TABLE {', '.join(f'castpool_{name}' for name in names)}")
+
+    with pytest.raises(SchemaVersionError) as caught, open_store(empty_database):
+        pass
+
+    message = str(caught.value)
+    assert message.startswith("storage: Optuna's tables are of revision v99.0.0.a, and the installed Optuna ")
+    assert all(revision in message for revision in optuna_revisions())
+    assert message.endswith("; install the Optuna that created them, or use another database.")
+    assert caught.value.exit_code == 2
+    if not castpool_has_tables:
+        with watcher(empty_database) as watch:
+            assert watch.exec_driver_sql("SELECT to_regclass('castpool_schema')").scalar_one() is None
+
+
+def test_a_user_that_may_not_create_tables_gets_the_remedy(empty_database: str) -> None:
     role = f"reader_{uuid.uuid4().hex[:8]}"
     url = make_url(empty_database).update_query_dict({"options": f"-c role={role}"})
     with watcher(empty_database) as watch:

@@ -12,10 +12,10 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
-from storage import roster, slots
-from storage.errors import StorageUnreachableError, StorageURLError
-from storage.store import open_store
-from storage.trials import begin_trial, end_trial
+from castpool.storage.attempts.lifecycle import begin_trial, end_trial
+from castpool.storage.budget import slots, worker_registry
+from castpool.storage.errors import StorageUnreachableError, StorageURLError
+from castpool.storage.store import open_store
 from tests.storage.helpers import claimed, connections, eventually, load, make_study, watcher
 
 
@@ -79,7 +79,7 @@ def test_no_connection_stays_behind(database: str, fails: bool) -> None:
 
 @contextmanager
 def repeating(action: Callable[[], object]) -> Iterator[None]:
-    """Do something again and again in a thread of its own, and let no error of it go unheard."""
+    """Do something repeatedly in a thread, and raise its errors."""
     is_over = threading.Event()
 
     def repeat() -> None:
@@ -101,7 +101,7 @@ def test_a_worker_holds_one_connection_and_its_heartbeat_another_for_a_moment(da
     counted: list[int] = []
     with watcher(database) as watch, open_store(database, application_name=name) as store:
         stored = make_study(store, trials=8)
-        worker = roster.join(store.engine, stored.study_id, "host", 1)
+        worker = worker_registry.join(store.engine, stored.study_id, "host", 1)
         study = load(store)
         with repeating(lambda: counted.append(connections(watch, name))):
             for _ in range(8):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from storage.errors import StorageURLError
-from storage.url import parse, redacted
+from castpool.storage.errors import StorageURLError
+from castpool.storage.url import parse, redacted
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+psycopg2"])
@@ -24,14 +24,17 @@ def test_a_unix_socket_is_a_host_too() -> None:
     ("url", "reason"),
     [
         ("sqlite:///studies.db", "got sqlite:///studies.db; SQLite locks the whole file for every write"),
-        ("mysql+pymysql://ann:secret@db/studies", "got mysql+pymysql://ann:***@db/studies; castpool speaks PostgreSQL"),
+        (
+            "mysql+pymysql://ann:secret@db/studies",
+            "got mysql+pymysql://ann:***@db/studies; castpool supports PostgreSQL only",
+        ),
         ("redis://:secret@db:6379/0", "; a journal has no transactions to claim a trial with"),
-        ("oracle://ann:secret@db/studies", "; castpool keeps its studies in PostgreSQL"),
+        ("oracle://ann:secret@db/studies", "; castpool stores its studies in PostgreSQL"),
         ("ann:secret@db", "got a text that is no URL"),
         ("", "got a text that is no URL"),
         ("postgresql://ann:secret@db:port/studies", "got a text that is no URL"),
         ("postgresql://ann:secret@db", "which names no database"),
-        ("postgresql://ann:sec@ret@db/studies", "more than one @; write the password's own as %40"),
+        ("postgresql://ann:sec@ret@db/studies", "more than one @; write an @ of the password as %40"),
     ],
 )
 def test_any_other_is_refused_with_the_reason_and_without_the_password(url: str, reason: str) -> None:
@@ -48,7 +51,7 @@ def test_any_other_is_refused_with_the_reason_and_without_the_password(url: str,
     assert (caught.value.__cause__ or shown) is None, "the error behind it prints the URL"
 
 
-def test_redacted_hides_a_password_wherever_it_stands() -> None:
+def test_redacted_hides_a_password_wherever_it_is() -> None:
     url = parse("postgresql://ann:secret1@db/studies?password=secret2&sslpassword=secret3&sslmode=require")
 
     assert redacted(url) == "postgresql+psycopg://ann:***@db/studies?password=***&sslmode=require&sslpassword=***"

@@ -1,1 +1,1 @@
-"""Who reaches a good loss first: castpool beside what a user would run today, on the same cores and data."""
+"""Time to a good loss: castpool beside what a user would run today, on the same cores and data."""

@@ -1,9 +1,9 @@
-"""What a user would run today, as a process of its own.
+"""The systems that castpool is compared with, each as a separate process.
 
     python -m tests.benchmarks.time_to_loss.peers SYSTEM --pair NAME --table FILE --storage URL --study NAME --seed 1
 
-SYSTEM is ``auto`` (NeuralForecast's Auto model as typed), ``careful`` (the same by somebody who knows about threads,
-samplers and progress bars), ``script`` (a well-written Optuna script) or ``ray`` (Ray Tune with ASHA).
+SYSTEM is ``auto`` (NeuralForecast's Auto model as typed), ``careful`` (the same with one thread, a
+chosen sampler and no progress bars), ``script`` (a well-written Optuna script) or ``ray`` (Ray Tune with ASHA).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ENDLESS = 100_000
 
 
 def auto(options: argparse.Namespace) -> None:
-    """NeuralForecast's own loop in a study that two of them share, as its documentation shows it."""
+    """Run NeuralForecast's own search in a study that two processes share, as its documentation shows it."""
     import neuralforecast.auto
     import pandas as pd
     from neuralforecast import NeuralForecast
@@ -52,7 +52,7 @@ def auto(options: argparse.Namespace) -> None:
 
 
 def script(options: argparse.Namespace) -> None:
-    """An Optuna script with a Lightning pruning callback and Hyperband, two processes on one study."""
+    """Run an Optuna script with a Lightning pruning callback and Hyperband, two processes on one study."""
     import neuralforecast.auto
     import optuna
     import pandas as pd
@@ -64,7 +64,7 @@ def script(options: argparse.Namespace) -> None:
     from tests.benchmarks.time_to_loss.pairs import PAIRS
 
     class Pruning(pl.Callback):
-        """Reports each validation check at its step, and stops where the pruner says so."""
+        """Reports each validation check at its step, and stops if the pruner decides so."""
 
         def __init__(self, trial: optuna.Trial) -> None:
             self.trial = trial
@@ -91,7 +91,7 @@ def script(options: argparse.Namespace) -> None:
         config = {**default(trial), **QUIET, **arguments}
         for name in ("h", "loss", "valid_loss"):
             config.pop(name, None)
-        trial.set_user_attr("ALL_PARAMS", {key: own for key, own in config.items() if key not in QUIET})
+        trial.set_user_attr("ALL_PARAMS", {key: value for key, value in config.items() if key not in QUIET})
         model = model_class(h=pair.horizon, loss=MAE(), **config, callbacks=[Pruning(trial)])
         model.fit(dataset, val_size=pair.horizon)
         return float(model.metrics["ptl/val_loss"])
@@ -107,7 +107,7 @@ def script(options: argparse.Namespace) -> None:
 
 
 def ray_asha(options: argparse.Namespace) -> None:
-    """Ray Tune with ASHA on validation checks, two trials at once."""
+    """Run Ray Tune with ASHA on validation checks, two trials at once."""
     import neuralforecast.auto
     import pandas as pd
     import ray
@@ -136,7 +136,7 @@ def ray_asha(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run one process of one system until somebody ends it."""
+    """Run one process of one system until it is killed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("system", choices=("auto", "careful", "script", "ray"))
     for name in ("pair", "table", "storage", "study", "folder", "temp"):

@@ -1,4 +1,4 @@
-"""What a system's own records say of a run: the best loss over time, trials, steps, the winner."""
+"""The record of one run: the best loss over time, trials, steps and the winner, as the system stored them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-# What was measured for the docs, and goes on being: a seed at a time.
-KEPT = Path(__file__).resolve().parents[3] / "docs" / "measured"
+from tests.benchmarks.json_lines import read_json_lines, write_json_lines
+
+# The records of the tables in docs/benchmarks.md. A benchmark adds to them, one run at a time.
+MEASURED = Path(__file__).resolve().parents[3] / "docs" / "measured"
 # A pair, a seed, a system and a variant.
 Key = tuple[str, int, str, str]
 
@@ -23,12 +25,12 @@ class Record:
     """One run of one system on one pair.
 
     Attributes:
-        variant: what was otherwise than usual, in words.
+        variant: how the run differed from the usual one; empty if it did not.
         curve: pairs of seconds since the command and the best validation loss by then; it only falls.
-        trials: that ended, whichever way.
-        steps: training steps of all of them.
-        config: the winner's arguments; None where nothing was finished.
-        died: what it said last, where it did not live to the end of the budget.
+        trials: number of ended trials.
+        steps: training steps of all trials.
+        config: the winner's arguments; None if no trial was finished.
+        died: the last line that it printed, if it failed before the end of the budget.
         test: the refitted winner's mean absolute error on the test windows.
     """
 
@@ -47,7 +49,7 @@ class Record:
 
     @property
     def key(self) -> Key:
-        """What there is one record of."""
+        """The pair, seed, system and variant, of which there is one record."""
         return self.pair, self.seed, self.system, self.variant
 
     @property
@@ -57,85 +59,85 @@ class Record:
 
     def loss_at(self, seconds: float) -> float:
         """Return the best loss by then."""
-        return min((loss for own, loss in self.curve if own <= seconds), default=math.inf)
+        return min((loss for moment, loss in self.curve if moment <= seconds), default=math.inf)
 
     def time_to(self, loss: float) -> float:
-        """Return when so good a loss was first reached; infinite where it never was."""
-        return next((seconds for seconds, own in self.curve if own <= loss), math.inf)
+        """Return the seconds until the loss was first reached; infinite if it never was."""
+        return next((seconds for seconds, best in self.curve if best <= loss), math.inf)
 
-    def keep(self, path: Path) -> None:
-        """Append it to a file, a line a record."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            file.write(json.dumps(asdict(self)) + "\n")
+    def add_to(self, path: Path) -> None:
+        """Add it to a file of records, in place of the one with its key."""
+        records = {**read_records(path), self.key: self}
+        write_json_lines(path, map(asdict, records.values()))
 
 
-def kept(path: Path) -> dict[Key, Record]:
-    """Return the records that a file keeps; none where there is no file yet."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    rows = [json.loads(line) for line in lines]
-    records = [Record(**{**row, "curve": [tuple(own) for own in row["curve"]]}) for row in rows]
-    return {own.key: own for own in records}
+def read_records(path: Path) -> dict[Key, Record]:
+    """Return the records of a file; none where there is no file yet."""
+    rows = read_json_lines(path)
+    records = [Record(**{**row, "curve": [tuple(point) for point in row["curve"]]}) for row in rows]
+    return {record.key: record for record in records}
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A value that a system had at some moment, and what with."""
+    """A loss that a system had reached at some moment, and the configuration."""
 
     seconds: float
     value: float
     config: Mapping[str, Any]
 
 
-def falling(finished: Iterable[Finished], budget: float) -> tuple[list[tuple[float, float]], Mapping[str, Any] | None]:
+def best_over_time(
+    finished: Iterable[Finished], budget: float
+) -> tuple[list[tuple[float, float]], Mapping[str, Any] | None]:
     """Return the best value over time within the budget, and the winner's configuration."""
     curve: list[tuple[float, float]] = []
     winner = None
-    for own in sorted(finished, key=lambda one: one.seconds):
-        if own.seconds <= budget and math.isfinite(own.value) and (not curve or own.value < curve[-1][1]):
-            curve.append((round(own.seconds, 2), own.value))
-            winner = own.config
+    for result in sorted(finished, key=lambda result: result.seconds):
+        if result.seconds <= budget and math.isfinite(result.value) and (not curve or result.value < curve[-1][1]):
+            curve.append((round(result.seconds, 2), result.value))
+            winner = result.config
     return curve, winner
 
 
-def of_study(
+def read_study(
     trials: Sequence[optuna.trial.FrozenTrial], started: float, budget: float, attribute: str
 ) -> tuple[list[tuple[float, float]], Mapping[str, Any] | None, int, int]:
-    """Read an Optuna study: a trial's loss counts from when it completed. ``attribute`` holds its arguments.
+    """Read an Optuna study: a trial's loss counts from its completion on. ``attribute`` holds its arguments.
 
     Returns:
         The curve, the winner's arguments, how many trials ended, and their training steps.
     """
     in_time = [
-        own
-        for own in trials
-        if own.datetime_complete is not None and own.datetime_complete.timestamp() - started <= budget
+        trial
+        for trial in trials
+        if trial.datetime_complete is not None and trial.datetime_complete.timestamp() - started <= budget
     ]
-    complete = [own for own in in_time if own.state == TrialState.COMPLETE and own.value is not None]
+    complete = [trial for trial in in_time if trial.state == TrialState.COMPLETE and trial.value is not None]
     values = [
-        Finished(own.datetime_complete.timestamp() - started, own.value, own.user_attrs[attribute])
-        for own in complete
-        if own.datetime_complete is not None and own.value is not None
+        Finished(trial.datetime_complete.timestamp() - started, trial.value, trial.user_attrs[attribute])
+        for trial in complete
+        if trial.datetime_complete is not None and trial.value is not None
     ]
-    curve, winner = falling(values, budget)
-    ended = [own for own in in_time if own.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    steps = sum(own.last_step or int(own.user_attrs.get(attribute, {}).get("max_steps", 0)) for own in ended)
+    curve, winner = best_over_time(values, budget)
+    ended = [trial for trial in in_time if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    steps = sum(trial.last_step or int(trial.user_attrs.get(attribute, {}).get("max_steps", 0)) for trial in ended)
     return curve, winner, len(ended), steps
 
 
-def of_ray(
+def read_ray(
     folder: Path, started: float, budget: float
 ) -> tuple[list[tuple[float, float]], Mapping[str, Any] | None, int, int]:
-    """Read Ray's results: each reported check counts when it was reported, also of a trial that was stopped later."""
+    """Read Ray's results: each check counts from its report on, also of a trial that was stopped later."""
     values: list[Finished] = []
     trials = steps = 0
     for path in folder.glob("ray/*/result.json"):
         rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-        rows = [own for own in rows if own["timestamp"] - started <= budget]
+        rows = [row for row in rows if row["timestamp"] - started <= budget]
         if not rows:
             continue
         trials += 1
         steps += rows[-1]["training_iteration"] * 100  # neuralforecast checks each 100 steps
-        values += [Finished(own["timestamp"] - started, float(own["loss"]), own["config"]) for own in rows]
-    curve, winner = falling(values, budget)
+        values += [Finished(row["timestamp"] - started, float(row["loss"]), row["config"]) for row in rows]
+    curve, winner = best_over_time(values, budget)
     return curve, winner, trials, steps

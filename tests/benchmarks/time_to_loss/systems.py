@@ -1,4 +1,4 @@
-"""Running one system for a budget of seconds, and reading what it had found by then."""
+"""Run one system for a budget of seconds, and read its record."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ import pandas as pd
 import psutil
 from sqlalchemy import text
 
-from storage.store import Store, open_store
+from castpool.storage.store import Store, open_store
 from tests.benchmarks.time_to_loss.pairs import PAIRS, Pair
-from tests.benchmarks.time_to_loss.records import Finished, Record, falling, of_ray, of_study
+from tests.benchmarks.time_to_loss.records import Finished, Record, best_over_time, read_ray, read_study
 from tests.benchmarks.time_to_loss.rolling import naive, rolling_error
 
 if TYPE_CHECKING:
@@ -39,17 +39,17 @@ SYSTEMS = {
     "castpool": "(4) castpool",
     "typed": "(4b) castpool as typed, with validation windows of its own choice",
 }
-# Which of them are castpool; the second is compared by its test error alone.
+# The systems that are castpool; of the second only the test error is compared.
 OURS = ("castpool", "typed")
 BASELINES = {"default": "the default configuration", "naive": "seasonal naive"}
 WORKERS = 2
-# How often castpool's study is looked at; the peers tell the time of each check themselves.
+# How often castpool's study is read; the peers store the time of each trial or check.
 LOOK_SECONDS = 0.1
-# What castpool takes of the wall time before and after the time that it is told to work.
+# Wall time that castpool needs before and after its time budget.
 STARTING = 6.0
 PACKAGES = ("neuralforecast", "optuna", "torch", "pytorch-lightning", "ray")
-CASTPOOL = [sys.executable, "-m", "workers"]
-# What a study decides and a model's constructor is given otherwise, or not at all.
+CASTPOOL = [sys.executable, "-m", "castpool"]
+# Keys of a configuration that are not passed to the model's constructor.
 NOT_ARGUMENTS = ("h", "loss", "valid_loss", "callbacks", "logger", "n_series")
 PROGRESS = {"enable_progress_bar": False, "logger": False, "enable_model_summary": False, "enable_checkpointing": False}
 
@@ -59,13 +59,13 @@ def run_system(
 ) -> Record:
     """Run a system on a pair with two workers for ``budget`` seconds of wall time, its imports included.
 
-    With ``tests``, its winner is fitted on all that it saw, which counts no time, and judged on the test windows.
-    ``options`` are more of castpool's.
+    With ``tests``, its winner is fitted on all data before the test windows, outside the budget, and tested on them.
+    ``options`` are further options of castpool.
     """
     frame, test = pair.read()
-    record = Record(system, pair.name, seed, budget, [], versions={own: version(own) for own in PACKAGES})
+    record = Record(system, pair.name, seed, budget, [], versions={package: version(package) for package in PACKAGES})
     if system in BASELINES:
-        forecast = partial(naive, pair) if system == "naive" else refitted(pair, frame, {}).predict
+        forecast = partial(naive, pair) if system == "naive" else refit(pair, frame, {}).predict
         record.test = rolling_error(pair, frame, test, forecast)
         return record
     folder = Path(tempfile.mkdtemp(prefix="cp-ttl-"))
@@ -73,7 +73,7 @@ def run_system(
     try:
         frame.to_parquet(folder / "table.parquet")
         with open_store() as store:
-            commands = commands_of(system, pair, seed, budget, folder, study, store)
+            commands = build_commands(system, pair, seed, budget, folder, study, store)
             commands[0] += options
             started = time.time()
             checks = BestCheck(store, study) if system in OURS else None
@@ -81,18 +81,18 @@ def run_system(
             if record.died and system in OURS:
                 raise RuntimeError(record.died)
             if system == "ray":
-                found = of_ray(folder, started, budget)
+                found = read_ray(folder, started, budget)
             else:
                 attribute = "config" if system in OURS else "ALL_PARAMS"
-                found = of_study(trials_of(study, store), started, budget, attribute)
+                found = read_study(read_trials(study, store), started, budget, attribute)
             record.curve, config, record.trials, record.steps = found
             if checks is not None:
-                # Its last trials end with the budget or a step later; what they were worth was seen before.
-                ended, config, *_ = of_study(trials_of(study, store), started, math.inf, attribute)
-                record.curve = checks.joined(record.curve, ended[-1][1] if ended else math.inf)
-            record.config = None if config is None else arguments_of(config)
+                # Its last trials end with the budget or a step later; their checks were read before.
+                ended, config, *_ = read_study(read_trials(study, store), started, math.inf, attribute)
+                record.curve = checks.join_curves(record.curve, ended[-1][1] if ended else math.inf)
+            record.config = None if config is None else select_arguments(config)
             if tests and record.config is not None:
-                winner = result_of(study, folder) if system in OURS else refitted(pair, frame, record.config)
+                winner = fit_castpool(study, folder) if system in OURS else refit(pair, frame, record.config)
                 record.test = rolling_error(pair, frame, test, winner.predict)
             with contextlib.suppress(KeyError):
                 optuna.delete_study(study_name=study, storage=store.trials)
@@ -101,28 +101,28 @@ def run_system(
     return record
 
 
-def judge(record: Record) -> bool:
-    """Judge the kept winner of a peer on the test windows, where that was left out; return whether it was.
+def add_test_error(record: Record) -> bool:
+    """Test the recorded winner of a peer if that was left out; return whether it was.
 
-    castpool's own is fitted from its study, which is gone.
+    castpool's winner is fitted from its study, which is deleted.
     """
     if record.test is not None or record.config is None or record.system in OURS:
         return False
     pair = PAIRS[record.pair]
     frame, test = pair.read()
-    record.test = rolling_error(pair, frame, test, refitted(pair, frame, record.config).predict)
+    record.test = rolling_error(pair, frame, test, refit(pair, frame, record.config).predict)
     return True
 
 
-def commands_of(
+def build_commands(
     system: str, pair: Pair, seed: int, budget: float, folder: Path, study: str, store: Store
 ) -> list[list[str]]:
-    """Return what a user types."""
+    """Return the command lines of the system's processes."""
     table = str(folder / "table.parquet")
     if system in OURS:
         what = ["--model", pair.model, "--horizon", str(pair.horizon), "--freq", pair.freq, "--name", study]
         if system == "castpool":
-            # As the peers: with more, which windows judge a trial of theirs would depend on its step_size.
+            # As the peers: with more windows, a peer's validation windows would depend on its step_size.
             what += ["--val-size", str(pair.horizon)]
         seconds = max(budget - STARTING, 1)
         how = ["--time-budget", f"{seconds:g}s", "--workers", str(WORKERS), "--seed", str(seed), "--quiet"]
@@ -135,10 +135,10 @@ def commands_of(
 
 
 class BestCheck:
-    """Looks at castpool's study while it runs: the best check of the trials that run or are complete.
+    """Reads castpool's study while it runs: the best check of the trials that run or are complete.
 
-    That is what the study would have come to, had its budget of time ended then: castpool counts a trial that the end
-    cuts short where its best check is the study's. A check counts when it was seen, up to a tenth of a second later.
+    That would be the study's best loss if its time budget ended then: castpool counts a trial that the end of the
+    budget stops if its best check is the study's best. A check counts when it is read, up to 0.1 s later.
     """
 
     STATEMENT = text("""
@@ -149,64 +149,64 @@ class BestCheck:
 
     def __init__(self, store: Store, study: str) -> None:
         self.store, self.study = store, study
-        self.started = self.looked = time.monotonic()
+        self.started = self.read_at = time.monotonic()
         self.seen: list[tuple[float, float]] = []
 
     def look(self) -> None:
-        """Look, if the last time was a while ago."""
-        if (now := time.monotonic()) < self.looked + LOOK_SECONDS:
+        """Read the best check, at most every `LOOK_SECONDS`."""
+        if (now := time.monotonic()) < self.read_at + LOOK_SECONDS:
             return
-        self.looked = now
+        self.read_at = now
         with self.store.engine.connect() as connection:
             best = connection.execute(self.STATEMENT, {"study": self.study}).scalar_one()
         if best is not None and (not self.seen or best < self.seen[-1][1]):
             self.seen.append((round(time.monotonic() - self.started, 2), best))
 
-    def joined(self, complete: list[tuple[float, float]], final: float) -> list[tuple[float, float]]:
-        """Return a curve of complete trials with the checks before them; none that the study did not come to.
+    def join_curves(self, complete: list[tuple[float, float]], final: float) -> list[tuple[float, float]]:
+        """Return the curve of complete trials and checks, without checks better than the study's final loss.
 
         Args:
             complete: the curve of the trials that were complete within the budget.
-            final: the study's loss once the trials that its end cut short were complete too.
+            final: the study's loss after the trials that the end stopped were complete too.
         """
-        values = [Finished(*own, {}) for own in [*complete, *self.seen] if own[1] >= final]
-        return falling(values, math.inf)[0]
+        values = [Finished(*point, {}) for point in [*complete, *self.seen] if point[1] >= final]
+        return best_over_time(values, math.inf)[0]
 
 
 def run_for(commands: list[list[str]], budget: float, checks: BestCheck | None = None) -> str | None:
-    """Run the commands for so long, and end them with all that they have started; those with ``checks`` by SIGTERM.
+    """Run the commands for ``budget`` seconds, then end them and their children; with ``checks``, by SIGTERM first.
 
     Returns:
-        The last line that was printed where all of them had failed by then, else None.
+        The last line that was printed if all commands had failed by then, else None.
     """
     died = None
     with tempfile.TemporaryFile() as log:
         to_log: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
-        running = [subprocess.Popen(own, **to_log, start_new_session=True) for own in commands]
+        running = [subprocess.Popen(command, **to_log, start_new_session=True) for command in commands]
         deadline = time.monotonic() + budget
-        while time.monotonic() < deadline and any(own.poll() is None for own in running):
+        while time.monotonic() < deadline and any(process.poll() is None for process in running):
             time.sleep(0.05)
             if checks is not None:
                 checks.look()
-        if all(own.poll() not in (None, 0) for own in running):
+        if all(process.poll() not in (None, 0) for process in running):
             log.seek(0)
             died = log.read().decode(errors="replace").strip().splitlines()[-1]
-    family = [one for own in running for one in descendants(own.pid)]
+    family = [member for process in running for member in find_descendants(process.pid)]
     if checks is not None:
-        for own in running:
-            own.send_signal(signal.SIGTERM)
+        for process in running:
+            process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                own.wait(30)
+                process.wait(30)
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-    for own in running:
-        own.wait()
+    for process in running:
+        process.wait()
     return died
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    """Return a process and all that it has started."""
+def find_descendants(pid: int) -> list[psutil.Process]:
+    """Return a process and all its descendants."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
@@ -214,21 +214,21 @@ def descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
-def trials_of(study: str, store: Store) -> list[optuna.trial.FrozenTrial]:
-    """Return a study's trials; none where it was never made."""
+def read_trials(study: str, store: Store) -> list[optuna.trial.FrozenTrial]:
+    """Return a study's trials; none if it was never created."""
     try:
         return optuna.load_study(study_name=study, storage=store.trials).trials
     except KeyError:
         return []
 
 
-def arguments_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a winner that can be kept and given to its model's class again."""
-    return {name: own for name, own in config.items() if name not in (*NOT_ARGUMENTS, *PROGRESS)}
+def select_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a winner that can be stored and passed to its model's class again."""
+    return {name: value for name, value in config.items() if name not in (*NOT_ARGUMENTS, *PROGRESS)}
 
 
-def result_of(study: str, folder: Path) -> NeuralForecast:
-    """Let castpool fit its winner, and return it as it was saved."""
+def fit_castpool(study: str, folder: Path) -> NeuralForecast:
+    """Let castpool fit its winner, and return the saved model."""
     from neuralforecast import NeuralForecast
 
     command = [*CASTPOOL, "result", study, "--out", str(folder / "out"), "--quiet"]
@@ -238,8 +238,8 @@ def result_of(study: str, folder: Path) -> NeuralForecast:
     return NeuralForecast.load(str(folder / "out" / "model"))
 
 
-def refitted(pair: Pair, frame: pd.DataFrame, config: Mapping[str, Any]) -> NeuralForecast:
-    """Fit a configuration on all that the systems saw, as NeuralForecast's Auto models do."""
+def refit(pair: Pair, frame: pd.DataFrame, config: Mapping[str, Any]) -> NeuralForecast:
+    """Fit a configuration on all data before the test windows, as NeuralForecast's Auto models do."""
     import neuralforecast.auto
     from neuralforecast import NeuralForecast
 
