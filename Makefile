@@ -5,26 +5,31 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BASELINES_READY := $(VENV)/.baselines
+BASELINES_VENV := .baselines
+BASELINES_READY := $(BASELINES_VENV)/.ready
 VERSIONS := oldest newest
-# What the tests of the baselines need beside castpool. statsforecast and fugue ask for pandas below 3 and work with
-# pandas 3: pip installs them without their dependencies, which are in the first line. Nothing is compiled to bytecode in
-# advance: the tests import a small part of these packages.
+IN_PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
+# The optional baselines: an environment on top of .venv, for the tests that need them alone. In .venv, torchmetrics would
+# import transformers and each study would run statsforecast, and all other tests would take a third longer.
 BASELINES := "statsmodels>=0.14.5" "adagio>=0.2.6" "chronos-forecasting>=2.3,<3" "timesfm>=3,<4"
+# They ask for pandas below 3 and work with pandas 3; their dependencies are in the line above.
 WITHOUT_DEPENDENCIES := statsforecast==2.1.1 fugue==0.9.7
 
-.PHONY: demo test test-all test-versions check policies fast setup clean
+.PHONY: demo test test-all test-baselines test-versions check policies fast setup clean
 
 demo: $(READY)
 	$(BIN)/castpool tune --demo --workers 2
 
 # In the order of collection: the acceptance tests, which take longest, come first.
-test: check $(BASELINES_READY)
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --cov --cov-report term
+test: check test-baselines
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not needs" --cov --cov-append --cov-report term
 
 # Also the tests that take minutes: every model run by Ray.
-test-all: check $(BASELINES_READY)
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m "slow or not slow"
+test-all: check test-baselines
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not needs"
+
+test-baselines: $(BASELINES_READY)
+	$(BASELINES_VENV)/bin/python -m pytest $(IN_PARALLEL) -m needs --cov --cov-report= --cov-fail-under=0
 
 # The smoke tests with the lowest and with the highest versions of the libraries whose private parts castpool uses.
 test-versions: $(VERSIONS:%=.versions/%/.ready)
@@ -64,10 +69,14 @@ $(READY): pyproject.toml
 	touch $@
 
 $(BASELINES_READY): $(READY) Makefile
-	{ $(BIN)/python -m pip install --quiet --no-compile $(BASELINES) && \
-	  $(BIN)/python -m pip install --quiet --no-compile --no-deps $(WITHOUT_DEPENDENCIES); } || \
+	$(PYTHON) -m venv $(BASELINES_VENV)
+	# As if all of .venv were installed here, castpool's own .pth file included.
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+	  > "$$($(BASELINES_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/below.pth"
+	{ $(BASELINES_VENV)/bin/python -m pip install --quiet $(BASELINES) && \
+	  $(BASELINES_VENV)/bin/python -m pip install --quiet --no-deps $(WITHOUT_DEPENDENCIES); } || \
 	  echo "WARNING: statsforecast, chronos or timesfm could not be installed: the tests that need them are skipped" >&2
 	touch $@
 
 clean:
-	rm -rf $(VENV) .versions build *.egg-info castpool-out .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BASELINES_VENV) .versions build *.egg-info castpool-out .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
