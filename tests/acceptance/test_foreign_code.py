@@ -102,10 +102,8 @@ def test_one_study_through_the_commands(run: Callable[..., str], folder: Path) -
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["castpool-out"]
 
 
-SPAWNED = pytest.param(["--disable", "fork-server"], id="spawned", marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize("options", [pytest.param([], id="forked"), SPAWNED])
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--disable", "fork-server"]], ids=["forked", "spawned"])
 def test_tune(run: Callable[..., str], options: list[str]) -> None:
     assert "best" in run("tune", *STUDY, "--quiet", *options)
 
@@ -129,26 +127,21 @@ def test_dashboard(start: Callable[..., subprocess.Popen[str]]) -> None:
     _await_answer(start("dashboard", "--port", str(port)), f"http://127.0.0.1:{port}/dashboard/")
 
 
-@pytest.mark.parametrize("version", ["this Python's", pytest.param("Python 3.10's", marks=pytest.mark.slow)])
-def test_mlflow_and_sync(
+# An empty PYTHONSAFEPATH does nothing: Python 3.10 knows none.
+@pytest.mark.parametrize("environment", [{"PYTHONSAFEPATH": ""}, pytest.param({}, marks=pytest.mark.slow)], ids=str)
+def test_tune_with_mlflow_and_sync(
     start: Callable[..., subprocess.Popen[str]], run: Callable[..., str], tmp_path_factory: pytest.TempPathFactory,
-    version: str,
+    environment: dict[str, str],
 ) -> None:  # fmt: skip
     files = tmp_path_factory.mktemp("artifacts")
-    # An empty PYTHONSAFEPATH does nothing, which is as Python 3.10 does.
-    environment = {} if version == "this Python's" else {"PYTHONSAFEPATH": ""}
     port = _free_port()
     server = start("mlflow", "--port", str(port), "--artifacts", str(files), **environment)
     _await_answer(server, f"http://127.0.0.1:{port}/health", keep=True)
-    if not environment:
-        run("tune", *STUDY, "--quiet", "--tracking-uri", f"http://127.0.0.1:{port}")
-        assert "attempts in MLflow" in run("sync", "--tracking-uri", f"http://127.0.0.1:{port}")
+    tracking = ["--tracking-uri", f"http://127.0.0.1:{port}"]
+    assert "best" in run("tune", *STUDY, "--quiet", *tracking, **environment)
+    assert "attempts in MLflow" in run("sync", *tracking, **environment)
     server.terminate()
     server.wait(60)
-
-
-def test_as_python_3_10_does(run: Callable[..., str]) -> None:
-    run("tune", *STUDY, "--quiet", PYTHONSAFEPATH="")
 
 
 def test_a_class_by_its_import_path_is_found_in_the_current_directory(run: Callable[..., str], folder: Path) -> None:

@@ -111,6 +111,7 @@ def test_an_interrupted_study_is_resumed_from_its_checkpoint(castpool: Start, da
     assert steps == last == resumed.last_step
 
 
+@pytest.mark.slow
 def test_a_budget_of_time_is_resumed_with_the_stored_pruner(castpool: Start, database: str) -> None:
     code, _, err = finished(castpool("pool", "timed", "--workers", "2"))
     assert code == 0, err

@@ -70,6 +70,7 @@ def run(code: str, folder: Path, database: str) -> dict[str, object]:
     return values
 
 
+@pytest.mark.slow  # the README's Python does the same
 def test_a_frame_becomes_a_fitted_forecaster(tmp_path: Path, database: str) -> None:
     values = run(BY_NAME, tmp_path, database)
     assert values["rows"] == 4

@@ -54,6 +54,7 @@ def test_interrupted_and_run_again_it_ends_with_all_files(
     assert (tmp_path / best["out"] / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on(castpool: Start, database: str, data: Path) -> None:
     process = castpool(*RAY, "--trials", "3", "--max-steps", "200")
     wait_for(process, lambda: ended(database) >= 1)

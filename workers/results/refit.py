@@ -47,16 +47,17 @@ def fit_members(members: Sequence[Fit], stop: StopRequest, say: Callable[[str], 
         for member in members
     ]
     fitted = NeuralForecast(models=models, freq=series.freq)
+    # Conformal intervals need a training on older data first: after it, each model begins anew.
+    # Of several studies, the one with the fewest observations in its windows leaves enough for every model.
+    found = [each for member in members if (each := prediction_intervals(member.job)) is not None]
+    intervals = min(found, key=lambda each: (each.n_windows - 1) * each.step_size, default=None)
     with ExitStack() as limited:
         for number, member in enumerate(members):
             prefix = f"model {number + 1} of {len(members)}, " if len(members) > 1 else ""
-            progress = _Progress(stop, say, member.step, prefix)
+            trainings = 1 if intervals is None else 2
+            progress = _Progress(stop, say, trainings * member.step, prefix)
             fast = FastStepCallback(member.job.spec.disable)
             limited.enter_context(stopping_at(fitted, number, member.step, progress, [fast]))
-        # Conformal intervals need a training on older data first: after it, each model begins anew.
-        # Of several studies, the one with the fewest observations in its windows leaves enough for every model.
-        found = [each for member in members if (each := prediction_intervals(member.job)) is not None]
-        intervals = min(found, key=lambda each: (each.n_windows - 1) * each.step_size, default=None)
         fitted.fit(
             series.frame,
             static_df=series.static,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from castpool.workers.results.weights import read_weights
 
 if TYPE_CHECKING:
     from neuralforecast import NeuralForecast
+
+log = logging.getLogger("castpool.forecast")
 
 
 def forecast_again(
@@ -66,7 +69,10 @@ def forecast_again(
     season = int(content.get("season", 1))
     baselines = forecast_named(named, series.frame[["unique_id", "ds", "y"]], fitted.h, fitted.freq, season, level)
     known = {"df": series.frame, "static": series.static, "futr": series.futr}
-    return forecast(fitted, **known, weights=weights, baselines=baselines, level=level)
+    predicted = forecast(fitted, **known, weights=weights, baselines=baselines, level=level)
+    if level and not any("-lo-" in column for column in predicted.columns):
+        log.warning("the data has other series than the study, whose errors make the intervals: this forecast has none")
+    return predicted
 
 
 def _kept_baselines(folder: Path, names: Sequence[str], fitted: NeuralForecast) -> dict[str, pd.DataFrame]:

@@ -23,12 +23,14 @@ class StopAt(pl.Callback):
 
     Args:
         step: the step.
-        is_stopped: takes the training step after each batch, and returns whether to stop at once.
+        is_stopped: takes the number of steps so far after each batch, those of earlier trainings of the same fit
+            included (conformal intervals take one), and returns whether to stop at once.
     """
 
     def __init__(self, step: int, is_stopped: Callable[[int], bool]) -> None:
         self.step = step
         self._is_stopped = is_stopped
+        self._earlier = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StopAt:
         """Return the same callback: a copy of a model is stopped by the same request."""
@@ -36,8 +38,12 @@ class StopAt(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *batch: Any) -> None:
         """Stop at the step, or where a stop is requested."""
-        if self._is_stopped(trainer.global_step) or trainer.global_step >= self.step:
+        if self._is_stopped(self._earlier + trainer.global_step) or trainer.global_step >= self.step:
             trainer.should_stop = True
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Count the steps of this training as earlier ones of the next."""
+        self._earlier += trainer.global_step
 
 
 def build_untrained(job: Job, config: Mapping[str, Any], **changed: Any) -> Any:

@@ -87,7 +87,15 @@ def test_intervals_are_around_the_forecast_without_intervals(
     assert windows is not None
     frame = forecast(plain, windows).sort_values(["unique_id", "ds"], ignore_index=True)
     config = made.plan.space.decode(made.plan.default)  # type: ignore[union-attr]
-    found = forecast_windows(made, config, STEPS, 1, windows, lambda step: False, levels=made.spec.level)
+    steps: list[int] = []
+
+    def counted(step: int) -> bool:
+        steps.append(step)
+        return False
+
+    found = forecast_windows(made, config, STEPS, 1, windows, counted, levels=made.spec.level)
+    # Both trainings are counted: a budget of steps pays for both.
+    assert steps == list(range(1, 2 * STEPS + 1))
     found = found.sort_values(["unique_id", "ds"], ignore_index=True)
     pd.testing.assert_frame_equal(found[list(frame.columns)], frame, check_dtype=False, rtol=1e-5)
     sides = ["forecast-lo-95", "forecast-lo-80", "forecast", "forecast-hi-80", "forecast-hi-95"]

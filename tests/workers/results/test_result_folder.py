@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,11 @@ from castpool.storage.store import Store
 from castpool.workers.planning.create_study import Draft, save_study
 from castpool.workers.results.result import Result
 from castpool.workers.results.result_folder import write_result
+from castpool.workers.results.saved_model import forecast_again
 from castpool.workers.results.weights import read_weights
 from castpool.workers.support.signals import StopRequest
 from castpool.workers.worker.loop import Worker
+from tests.workers.results.without_castpool import run_without_castpool
 
 Make = Callable[..., Draft]
 # Models that hardly learn forecast about 0: their losses are similar, so that they are averaged.
@@ -30,25 +30,18 @@ SPEC = {
     "space": {"hidden_size": [8, 12], "learning_rate": 1e-6, "scaler_type": "identity"},
 }
 
-# The documented lines, in a Python to which castpool does not exist.
-WITHOUT_CASTPOOL = """
-import json, sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "castpool":
-            raise ModuleNotFoundError(f"No module named {name!r}")
-sys.meta_path.insert(0, Refuse())
-try:
-    import castpool
-except ModuleNotFoundError:
-    print("castpool is missing")
-from neuralforecast import NeuralForecast
+AVERAGE = """
 fitted = NeuralForecast.load("model", verbose=False)
 weights = json.load(open("weights.json"))["weights"]
 forecast = fitted.predict()
 forecast["ensemble"] = sum(weight * forecast[name] for name, weight in weights.items())
-assert not any(name.split(".")[0] == "castpool" for name in sys.modules)
-forecast.to_csv("again.csv", index=False)
+"""
+AVERAGE_OF_INTERVALS = """
+fitted = NeuralForecast.load("model", verbose=False)
+weights = json.load(open("weights.json"))["weights"]
+forecast = fitted.predict(level=[80, 95])
+for suffix in ("", "-lo-80", "-hi-95"):
+    forecast[f"ensemble{suffix}"] = sum(weight * forecast[f"{name}{suffix}"] for name, weight in weights.items())
 """
 
 
@@ -86,11 +79,7 @@ def test_an_ensemble_forecasts_what_was_written_with_castpool_and_without(
     assert result.verdict is not None
     assert result.verdict.chosen == "ensemble"
 
-    code = [sys.executable, "-I", "-c", WITHOUT_CASTPOOL]
-    ran = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    assert "castpool is missing" in ran.stdout
-    assert_close(read_forecast(tmp_path / "again.csv")[list(written.columns)], written)
+    assert_close(run_without_castpool(AVERAGE, tmp_path)[list(written.columns)], written)
 
     # The same result again: it is read, and nothing is trained.
     said.clear()
@@ -113,21 +102,8 @@ def test_a_single_model_has_its_name_and_no_ensemble(
     assert verdict is None or verdict.chosen == "single best"
 
 
-INTERVALS_WITHOUT_CASTPOOL = (
-    WITHOUT_CASTPOOL.split("fitted =", 1)[0]
-    + """
-fitted = NeuralForecast.load("model")
-weights = json.load(open("weights.json"))["weights"]
-forecast = fitted.predict(level=[80, 95])
-for suffix in ("", "-lo-80", "-hi-95"):
-    forecast[f"ensemble{suffix}"] = sum(weight * forecast[f"{name}{suffix}"] for name, weight in weights.items())
-forecast.to_csv("again.csv", index=False)
-"""
-)
-
-
 def test_intervals_are_delivered_and_their_coverage_is_judged(
-    store: Store, draft: Make, tmp_path: Path, panel: pd.DataFrame
+    store: Store, draft: Make, tmp_path: Path, panel: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = search(store, draft(**SPEC, members="neural", level=[80, 95]), tmp_path, [])
     written = read_forecast(tmp_path / "forecast.csv")
@@ -143,9 +119,12 @@ def test_intervals_are_delivered_and_their_coverage_is_judged(
     covered = verdict.find("ensemble").metrics
     assert 0 <= covered["coverage_level80"] <= covered["coverage_level95"] <= 1
 
-    code = [sys.executable, "-I", "-c", INTERVALS_WITHOUT_CASTPOOL]
-    ran = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    again = read_forecast(tmp_path / "again.csv")
+    again = run_without_castpool(AVERAGE_OF_INTERVALS, tmp_path)
     shared = ["unique_id", "ds", "ensemble", "ensemble-lo-80", "ensemble-hi-95"]
     assert_close(again[shared], written[shared])
+
+    assert set(forecast_again(tmp_path, panel)) == set(written)
+    assert caplog.text == ""
+    others = forecast_again(tmp_path, panel[panel["unique_id"] != "series-0"])
+    assert [name for name in others if "-lo-" in name] == []
+    assert "the data has other series than the study" in caplog.text

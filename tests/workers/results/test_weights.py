@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +16,10 @@ from castpool.workers.results.forecast import add_ensemble, forecast
 from castpool.workers.results.member_baselines import forecast_named
 from castpool.workers.results.members import Member
 from castpool.workers.results.weights import WEIGHTS_FILE, read_weights, weights_of, write_weights
+from tests.workers.results.without_castpool import run_without_castpool
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "verdict.md").read_text(encoding="utf-8")
-# A Python in which castpool does not exist, and what the documented lines import.
-WITHOUT_CASTPOOL = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "castpool":
-            raise ModuleNotFoundError(f"No module named {name!r}")
-sys.meta_path.insert(0, Refuse())
-import json
-import pandas as pd
-from neuralforecast import NeuralForecast
-"""
+# What the documented lines for AutoTheta import.
 WITH_STATSFORECAST = """
 from statsforecast import StatsForecast
 from statsforecast.models import AutoTheta
@@ -147,13 +135,6 @@ def write_result(folder: Path, panel: pd.DataFrame, loss: Any, members: list[Mem
     predicted.to_csv(folder / "forecast.csv", index=False)
     history.to_csv(folder / "history.csv", index=False)
     return predicted
-
-
-def run_without_castpool(code: str, folder: Path) -> pd.DataFrame:
-    code = f"{WITHOUT_CASTPOOL}{code}\nforecast.to_csv('again.csv', index=False)"
-    ran = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    return pd.read_csv(folder / "again.csv", parse_dates=["ds"])
 
 
 def assert_same_ensemble(found: pd.DataFrame, expected: pd.DataFrame, columns: list[str]) -> None:
