@@ -30,7 +30,7 @@ def tuned(castpool: Start, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_a_finished_study_from_outside(castpool: Start, database: str, tuned: Path) -> None:
+def test_a_finished_study_from_outside_and_another_forecast(castpool: Start, database: str, tuned: Path) -> None:
     study = optuna.load_study(study_name="data-MLP-h4", storage=database)
     assert [trial.state.is_finished() for trial in study.trials] == [True] * 3
     subjects = [decision["subject"] for decision in study.user_attrs["castpool"]["decisions"]]
@@ -58,8 +58,7 @@ def test_a_finished_study_from_outside(castpool: Start, database: str, tuned: Pa
     dashboard.send_signal(signal.SIGINT)
     assert finished(dashboard, 30)[0] == 0
 
-
-def test_forecasting_again(castpool: Start, tuned: Path) -> None:
+    # The same study is forecast again, which saves the time of another.
     code, out, err = finished(castpool("forecast", str(tuned)))
     assert code == 0, err
     again = pd.read_csv(io.StringIO(out))
