@@ -1,5 +1,5 @@
 # make demo   set up .venv and tune AutoNHITS on AirPassengers with two workers
-# make test   set up .venv and check everything: style, types, import contracts, tests with coverage
+# make test   set up .venv and check everything: style, types, import contracts, tests
 # make test-versions   run the smoke tests with the oldest and the newest versions of the libraries below castpool
 PYTHON ?= python3
 VENV := .venv
@@ -22,14 +22,15 @@ demo: $(READY)
 
 # In the order of collection: the acceptance tests, which take longest, come first.
 test: check test-baselines
-	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not needs" --cov --cov-append --cov-report term
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not needs"
 
-# Also the tests that take minutes: every model run by Ray.
-test-all: check test-baselines
-	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not needs"
+# Also the tests that take minutes, and coverage, which makes every process a third slower.
+test-all: check $(BASELINES_READY)
+	$(BASELINES_VENV)/bin/python -m pytest $(IN_PARALLEL) -m needs --cov --cov-report= --cov-fail-under=0
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not needs" --cov --cov-append --cov-report term
 
 test-baselines: $(BASELINES_READY)
-	$(BASELINES_VENV)/bin/python -m pytest $(IN_PARALLEL) -m needs --cov --cov-report= --cov-fail-under=0
+	$(BASELINES_VENV)/bin/python -m pytest -n 2 --dist loadscope -m needs tests/workers
 
 # The smoke tests with the lowest and with the highest versions of the libraries whose private parts castpool uses.
 test-versions: $(VERSIONS:%=.versions/%/.ready)

@@ -54,6 +54,7 @@ def test_one_command_tunes_all_and_fits_the_winner(castpool: Start, database: st
     assert first.split()[0] == best["study"]
 
 
+@pytest.mark.slow
 def test_workers_elsewhere_serve_all_unfinished_studies(castpool: Start, database: str, data: Path) -> None:
     code, out, err = finished(castpool("create", "data.csv", *MODELS, "--trials", "2", "--json"))
     assert code == 0, err

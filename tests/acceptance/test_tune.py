@@ -179,6 +179,7 @@ def test_interrupted_and_run_again_it_ends_as_if_uninterrupted(castpool: Start, 
         assert new.user_attrs["castpool"]["retry_of"] == old.number
 
 
+@pytest.mark.slow  # tests/chaos kills workers too
 def test_a_killed_worker_costs_no_trial(castpool: Start, database: str, data: Path) -> None:
     # Many trials, so that some are left for the worker that takes the place of the killed one.
     process = castpool("tune", "data.csv", *QUICK, "--max-steps", "300", "--trials", "12", "--workers", "2")
