@@ -66,7 +66,9 @@ setup: $(BASELINES_READY)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --no-compile --editable ".[test]"
+	# pip compiles in one process. Some files of packages are for other versions of Python, and are no fault.
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 	touch $@
 
 $(BASELINES_READY): $(READY) Makefile
