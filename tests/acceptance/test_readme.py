@@ -55,7 +55,9 @@ def quickstart() -> tuple[str, list[str]]:
 def test_the_quickstart_decides_what_the_readme_shows(folder: Path, database: str) -> None:
     command, decisions = quickstart()
     printed = run(command.replace("castpool tune", "castpool explain"), folder, database)
-    assert [line for line in decisions if line.strip() not in printed] == []
+    # Only `tune` needs workers, and notes what it infers.
+    missing = [line for line in decisions if line.strip() not in printed]
+    assert [line for line in missing if not line.startswith(("workers:", "freq:"))] == []
 
 
 @pytest.mark.slow

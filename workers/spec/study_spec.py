@@ -212,10 +212,9 @@ class StudySpec(BaseModel):
     def _limit(self) -> Limit:
         """The budget that ends the study as policies see it: of every kind, time counts before steps."""
         limits = {kind: getattr(self, kind.field) for kind in KINDS if getattr(self, kind.field) is not None}
-        return Limit(
-            seconds=next((limit for kind, limit in limits.items() if kind.per_study_second), None),
-            steps=next((limit for kind, limit in limits.items() if not kind.per_study_second), None),
-        )
+        seconds = (limit / kind.per_study_second for kind, limit in limits.items() if kind.per_study_second)
+        steps = (int(limit / kind.per_step) for kind, limit in limits.items() if kind.per_step)
+        return Limit(seconds=next(seconds, None), steps=next(steps, None))
 
 
 def make_spec(values: Mapping[str, Any]) -> StudySpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from castpool.sampler_policies.errors import InputError
+from castpool.sampler_policies.facts import Limit
+from castpool.storage.budget.kinds import STEPS, TIME
 from castpool.workers.cli.spec_options import DEMO, parse_options
+from castpool.workers.spec import study_spec
 from castpool.workers.spec.spec_file import read_spec_file
 from castpool.workers.spec.study_spec import MEANING, StudySpec, make_spec
 
@@ -57,6 +61,13 @@ def test_with_another_budget_trials_are_many_unless_said(tmp_path: Path) -> None
     assert make_spec({"horizon": 12, "time_budget": "2h"}).trials == 1000
     assert make_spec({"horizon": 12, "steps_budget": 1000}).trials == 1000
     assert make_spec({"horizon": 12, "steps_budget": 1000, "trials": 7}).trials == 7
+
+
+def test_policies_see_a_budget_of_another_unit_in_seconds_or_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = make_spec({"horizon": 12, "time_budget": 100, "steps_budget": 30})
+    kinds = (replace(TIME, per_study_second=2.0), replace(STEPS, per_step=3.0))
+    monkeypatch.setattr(study_spec, "KINDS", kinds)
+    assert spec.request(workers=2).limit == Limit(seconds=50, steps=10)
 
 
 def test_a_sampler_with_arguments_needs_its_name() -> None:
