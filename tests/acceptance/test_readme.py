@@ -101,6 +101,7 @@ def test_the_python(page: str, folder: Path, database: str) -> None:
     assert "MLP" in run(f"{sys.executable} example.py", folder, database)
 
 
+@pytest.mark.slow  # `test_foreign_code.py` runs these commands too
 def test_scaling_out(folder: Path, database: str) -> None:
     section = DEPLOY.split("## Without Docker")[1].split("##")[0]
     commands = [line.split("#")[0].strip() for line in section.splitlines() if line.startswith("    castpool")]
