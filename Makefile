@@ -20,7 +20,7 @@ WITHOUT_DEPENDENCIES := statsforecast==2.1.1 fugue==0.9.7
 demo: $(READY)
 	$(BIN)/castpool tune --demo --workers 2
 
-# In the order of collection: the acceptance tests, which take longest, come first.
+# In the order of collection: those that take longest come first.
 test: check test-baselines
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow and not needs"
 

@@ -51,6 +51,8 @@ MADE_HOME = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest first: pytest-xdist gives a whole file to one of its workers.
+    items.sort(key=lambda item: "test_compose.py" not in item.nodeid)
     # Where they are required, what is missing fails its test.
     if not SHARED_DATA.is_dir() and not os.environ.get("CASTPOOL_REQUIRE_SHARED_DATA"):
         skip = pytest.mark.skip(reason=f"the shared data sets are not at {SHARED_DATA}")
