@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from castpool.storage.server.embedded import EmbeddedServer
 from castpool.storage.store import Store, open_store
 
+LONGEST = ("test_compose.py", "test_every_model.py")
 HOME_VARIABLE = "CASTPOOL_TEST_HOME"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -52,7 +53,7 @@ MADE_HOME = pytest.StashKey[str]()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest first: pytest-xdist gives a whole file to one of its workers.
-    items.sort(key=lambda item: "test_compose.py" not in item.nodeid)
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     # Where they are required, what is missing fails its test.
     if not SHARED_DATA.is_dir() and not os.environ.get("CASTPOOL_REQUIRE_SHARED_DATA"):
         skip = pytest.mark.skip(reason=f"the shared data sets are not at {SHARED_DATA}")

@@ -79,7 +79,12 @@ def test_a_bare_clone_becomes_a_result_whatever_is_killed(deployment: Deployment
     assert any(retry["reason"].startswith("lost: worker") for retry in after["retries"]), "two workers were killed"
     assert after["measures"]["mlflow_completeness"] == 1
     best = json.loads((deployment.folder / "castpool-out" / "demo" / "best.json").read_text())
-    assert best["value"] == after["best"]["value"]
+    # The verification may choose another trial than the one of the lowest loss.
+    stored = deployment.sql(
+        "SELECT value FROM trial_values JOIN trials USING (trial_id) JOIN studies USING (study_id) "
+        f"WHERE study_name = 'demo' AND number = {best['trial']}"
+    )
+    assert best["value"] == float(stored) >= after["best"]["value"]
     assert (deployment.folder / "castpool-out" / "demo" / "report.html").is_file()
     runs = record(deployment.mlflow, "demo")
     assert len(runs) == 1 + after["attempts"]
