@@ -71,7 +71,9 @@ def requirements_of(*names: str) -> set[str]:
     return {f"{name}=={version(name).partition('+')[0]}" for name in names}
 
 
-@pytest.mark.parametrize("level", [[], [80, 95]], ids=["points", "intervals"])
+@pytest.mark.parametrize(
+    "level", [pytest.param([], id="points"), pytest.param([80, 95], id="intervals", marks=pytest.mark.slow)]
+)
 def test_a_model_without_a_hierarchy_does_not_need_castpool(
     serve: Callable[..., Any], panel: pd.DataFrame, level: list[int]
 ) -> None:

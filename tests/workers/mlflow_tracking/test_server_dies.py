@@ -31,6 +31,7 @@ TRIALS = 12
 SPACE = "{hidden_size: [8, 16, 32], num_layers: 2}"
 
 
+@pytest.mark.slow
 def test_nothing_is_missing_after_an_outage_with_kills(
     castpool: Callable[..., subprocess.Popen[str]],
     store: Store,

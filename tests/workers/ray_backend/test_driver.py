@@ -159,7 +159,7 @@ def test_a_study_goes_on_under_the_other_backend(store: Store, draft: Make) -> N
     assert slots.count(store.engine, stored.study_id).ended == 4
 
 
-@pytest.mark.parametrize("step_size", [1, 4])
+@pytest.mark.parametrize("step_size", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_trial_means_the_same_under_either_backend(store: Store, draft: Make, step_size: int) -> None:
     from castpool.workers.worker.loop import Worker
 

@@ -41,6 +41,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "TPE, Median": {"trials": 2, "sampler": {"name": "TPE", "n_startup_trials": 1}, "pruner": "Median"},
     "Random, SuccessiveHalving": {"trials": 2, "sampler": "Random", "pruner": "SuccessiveHalving"},
 }
+AS_PLANNED, *OTHERS = SEARCHES
 
 
 def hinted(model: str) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def hinted(model: str) -> dict[str, Any]:
 
 @pytest.mark.filterwarnings("ignore:dropout option adds dropout after all but last recurrent layer")
 @pytest.mark.parametrize("model", WITH_HINT)
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("search", [AS_PLANNED, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_a_study_ends_with_a_model_that_forecasts(store: Store, draft: Make, model: str, search: str) -> None:
     made = draft(**SMALL, **hinted(model), **SEARCHES[search])
     stored = save_study(store, made)
