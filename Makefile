@@ -38,7 +38,7 @@ test-versions: $(VERSIONS:%=.versions/%/.ready)
 
 .versions/oldest/.ready: $(READY)
 	$(PYTHON) -m venv --clear .versions/oldest
-	$(BIN)/python tests/lowest_versions.py > .versions/oldest/constraints.txt
+	$(BIN)/python -m tests.lowest_versions > .versions/oldest/constraints.txt
 	.versions/oldest/bin/python -m pip install --quiet --constraint .versions/oldest/constraints.txt --editable ".[test]"
 	touch $@
 

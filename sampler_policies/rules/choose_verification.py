@@ -130,8 +130,8 @@ def plan_evaluation(facts: EvaluationFacts) -> Decision:
         left -= max(sum(held_out[:members]), EQUAL_MEMBERS * sum(held_out) / len(held_out))
     if facts.default_seconds is not None and members:
         default = facts.holdout_trainings * facts.default_seconds + OVERHEAD_SECONDS
-        enough = max(left, capacity / 2, 2 * held_out[0] if facts.n_workers is None else 0.0)
-        judges_default = default <= min(longest, enough)
+        # Without a budget the verdict always has the default configuration: one of the search's trials, once more.
+        judges_default = facts.n_workers is None or default <= min(longest, max(left, capacity / 2))
         left -= default * judges_default
     finalists, origins = _most_that_fit(costs, left, longest, facts.most_origins)
     left -= origins * sum(costs[:finalists])

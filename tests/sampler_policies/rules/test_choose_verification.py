@@ -96,4 +96,4 @@ def test_without_a_budget_of_time_the_holdout_is_judged_whatever_it_takes() -> N
     arguments = plan_evaluation(EvaluationFacts([9.0, 8.0, 7.0, 6.0], 10.0, 1.0, 2, True, n_workers=None)).arguments
     assert (arguments["members"], arguments["default"], arguments["finalists"]) == (EQUAL_MEMBERS, True, 0)
     costly = plan_evaluation(EvaluationFacts([1.0], 500.0, 1.0, 2, True, n_workers=None)).arguments
-    assert (costly["members"], costly["default"]) == (1, False)
+    assert (costly["members"], costly["default"], costly["verifies_default"]) == (1, True, False)
