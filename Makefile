@@ -10,7 +10,7 @@ BASELINES_READY := $(BASELINES_VENV)/.ready
 VERSIONS := oldest newest
 IN_PARALLEL := -n 3 --dist loadscope --no-loadscope-reorder
 # The optional baselines: an environment on top of .venv, for the tests that need them alone. In .venv, torchmetrics would
-# import transformers and each study would run statsforecast, and all other tests would take a third longer.
+# import transformers and each study would run statsforecast, which makes all other tests longer.
 BASELINES := "statsmodels>=0.14.5" "adagio>=0.2.6" "chronos-forecasting>=2.3,<3" "timesfm>=3,<4"
 # They ask for pandas below 3 and work with pandas 3; their dependencies are in the line above.
 WITHOUT_DEPENDENCIES := statsforecast==2.1.1 fugue==0.9.7
@@ -30,7 +30,7 @@ test-all: check $(BASELINES_READY)
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not needs" --cov --cov-append --cov-report term
 
 test-baselines: $(BASELINES_READY)
-	$(BASELINES_VENV)/bin/python -m pytest -n 2 --dist loadscope -m needs tests/workers
+	$(BASELINES_VENV)/bin/python -m pytest -n 0 -m needs
 
 # The smoke tests with the lowest and with the highest versions of the libraries whose private parts castpool uses.
 test-versions: $(VERSIONS:%=.versions/%/.ready)

@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             for needed in item.iter_markers("needs"):
                 if find_spec(module := needed.args[0]) is None:
-                    item.add_marker(pytest.mark.skip(reason=f"{module} is not installed: run make setup"))
+                    item.add_marker(pytest.mark.skip(reason=f"{module} is not installed: run make test-baselines"))
 
 
 @pytest.fixture(scope="session")

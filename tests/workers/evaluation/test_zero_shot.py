@@ -57,6 +57,17 @@ def history() -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
+def assert_blind_to_the_future(name: str, history: pd.DataFrame) -> None:
+    baseline = find_baseline(name)
+    left = history.groupby("unique_id", sort=False).cumcount(ascending=False)
+    changed = history.assign(y=history["y"].where(left >= 3, 1e4))
+    seen, again = (
+        evaluate_baseline(baseline, frame, "h", horizon=3, behind=3, n_windows=1, distance=1)
+        for frame in (history, changed)
+    )
+    pd.testing.assert_frame_equal(seen, again)
+
+
 @NEEDS_CHRONOS
 def test_chronos_forecasts_each_series_from_a_folder(bolt_folder: Path, history: pd.DataFrame) -> None:
     baseline = find_baseline(f"chronos:{bolt_folder}")
@@ -70,14 +81,7 @@ def test_chronos_forecasts_each_series_from_a_folder(bolt_folder: Path, history:
 
 @NEEDS_CHRONOS
 def test_chronos_never_sees_what_is_after_the_cutoff(bolt_folder: Path, history: pd.DataFrame) -> None:
-    baseline = find_baseline(f"chronos:{bolt_folder}")
-    left = history.groupby("unique_id", sort=False).cumcount(ascending=False)
-    changed = history.assign(y=history["y"].where(left >= 3, 1e4))
-    seen, again = (
-        evaluate_baseline(baseline, frame, "h", horizon=3, behind=3, n_windows=1, distance=1)
-        for frame in (history, changed)
-    )
-    pd.testing.assert_frame_equal(seen, again)
+    assert_blind_to_the_future(f"chronos:{bolt_folder}", history)
 
 
 @NEEDS_CHRONOS
@@ -137,14 +141,7 @@ def test_timesfm_forecasts_each_series_from_a_folder(timesfm_folder: Path, histo
 
 @NEEDS_TIMESFM
 def test_timesfm_never_sees_what_is_after_the_cutoff(timesfm_folder: Path, history: pd.DataFrame) -> None:
-    baseline = find_baseline(f"timesfm:{timesfm_folder}")
-    left = history.groupby("unique_id", sort=False).cumcount(ascending=False)
-    changed = history.assign(y=history["y"].where(left >= 3, 1e4))
-    seen, again = (
-        evaluate_baseline(baseline, frame, "h", horizon=3, behind=3, n_windows=1, distance=1)
-        for frame in (history, changed)
-    )
-    pd.testing.assert_frame_equal(seen, again)
+    assert_blind_to_the_future(f"timesfm:{timesfm_folder}", history)
 
 
 @NEEDS_TIMESFM
